@@ -1,0 +1,1 @@
+"""The Flo server: nodes, partitions, Raft groups, state machines and storage."""

@@ -1,0 +1,150 @@
+"""One call of a client, from the first try to its only answer.
+
+A call is tried at the leader of its partition until it is answered or its deadline has passed.
+Writes carry (session, sequence, floor), so a second try of the same call has no second effect;
+that makes it safe to try again after an answer was lost. What the client is told at the end
+distinguishes "did not run" from "nobody knows".
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from cluster.queries import Result
+from cluster.raft.types import NodeId
+from cluster.state.sessions import BELOW_FLOOR, SESSION_UNKNOWN
+from flo.wire.status import Ran, Reason, Refusal
+
+if TYPE_CHECKING:
+    from cluster.dispatch import Dispatcher
+    from cluster.node_sessions import NodeSession
+
+Outcome: TypeAlias = "Result | Refusal"
+
+
+class Call:
+    """Implements `Waiter`. `done` is called exactly once."""
+
+    __slots__ = (
+        "ambiguous",
+        "args",
+        "bucket",
+        "code",
+        "deadline",
+        "dispatcher",
+        "done",
+        "finished",
+        "floor",
+        "in_progress",
+        "is_write",
+        "node_session",
+        "partition",
+        "redirects",
+        "sequence",
+        "session",
+        "size",
+        "stale",
+    )
+
+    def __init__(
+        self,
+        dispatcher: "Dispatcher",
+        partition: int,
+        code: int,
+        args: tuple[object, ...],
+        done: Callable[[Outcome], None],
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.partition = partition
+        self.code = code
+        self.args = args
+        self.done = done
+        self.is_write = False
+        self.stale = False
+        self.size = 0
+        self.session = 0
+        self.sequence = 0
+        self.floor = 0
+        self.node_session: NodeSession | None = None
+        """Set when the triple is this node's own, given to a client that sends none."""
+        self.deadline = 0.0
+        self.bucket: set[Call] | None = None
+        self.ambiguous = False
+        """An earlier try may have taken effect."""
+        self.in_progress = False
+        """Submitted here or forwarded, and not yet heard of."""
+        self.redirects = 0
+        """Immediate tries since the call last waited."""
+        self.finished = False
+
+    # --- Waiter ---
+
+    def on_result(self, result: Result) -> None:
+        if self.finished:
+            return
+        code = result[0]
+        if code == 0:
+            self.finish(result)
+        elif code == SESSION_UNKNOWN:
+            self._session_unknown()
+        elif code == BELOW_FLOOR:
+            self.finish(_lost("the sequence is below its session's floor: it was answered before"))
+        elif code in _NOT_RUN:
+            self.finish(self.refusal(Reason(code), _NOT_RUN[Reason(code)]))
+        else:
+            self.finish(result)
+
+    def on_not_leader(self, leader: NodeId) -> None:
+        self.in_progress = False
+        if not self.finished:
+            self.dispatcher.try_again(self, leader)
+
+    def on_unknown(self) -> None:
+        self.in_progress = False
+        if not self.finished:
+            self.ambiguous = self.ambiguous or self.is_write
+            self.dispatcher.try_again(self, 0)
+
+    # --- the end ---
+
+    def expire(self) -> None:
+        """The deadline has passed while the call was waiting or on its way."""
+        if not self.finished:
+            self.finish(self.dispatcher.timeout_refusal(self))
+
+    def finish(self, outcome: Outcome) -> None:
+        self.finished = True
+        self.dispatcher.forget(self)
+        self.done(outcome)
+
+    def refusal(self, reason: Reason, message: str) -> Refusal:
+        """A refusal of this try; an earlier one may have run all the same."""
+        if self.ambiguous:
+            return _lost(f"{message}; an earlier try may have taken effect")
+        return Refusal(reason, Ran.NO, message)
+
+    def _session_unknown(self) -> None:
+        if self.node_session is not None and not self.ambiguous:
+            # This node's session expired; no copy of this call was ever executed.
+            self.dispatcher.renew_session(self)
+        elif self.node_session is not None:
+            self.finish(_lost("the session of this call expired while it was tried again"))
+        else:
+            self.finish(
+                Refusal(
+                    Reason.SESSION_UNKNOWN,
+                    Ran.UNKNOWN if self.ambiguous else Ran.NO,
+                    "the session is unknown or expired; this copy of the command did not run",
+                )
+            )
+
+
+_NOT_RUN = {
+    Reason.SHARD_BUSY: "the partition has too many commands waiting: try again later",
+    Reason.WRITES_STOPPED: "the leader's disk is full, it takes no writes until there is room",
+    Reason.TOO_MANY_PROPOSALS: "the session keeps too many unanswered commands",
+    Reason.TOO_MANY_WAITERS: "the partition has too many sessions",
+}
+
+
+def _lost(message: str) -> Refusal:
+    return Refusal(Reason.ANSWER_LOST, Ran.UNKNOWN, message)

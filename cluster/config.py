@@ -1,0 +1,74 @@
+"""The configuration of a node: typed, validated at start, passed on explicitly."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster.addresses import Address, Member
+
+
+class ConfigError(ValueError):
+    """A setting, or the relation of two, that cannot work; the message names both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of everything that could grow. Past a bound a request is refused as not run."""
+
+    value_bytes_max: int = 1 << 20
+    batch_bytes_max: int = 1 << 20
+    """Commands of one log entry; a larger single command travels alone."""
+    batch_commands_max: int = 1024
+    partition_commands_max: int = 65_536
+    """Commands that wait in one partition, proposed or not."""
+    partition_bytes_max: int = 64 << 20
+    connection_requests_max: int = 4_096
+    """Unanswered requests of one client connection; then it is not read until some are."""
+    connection_unsent_bytes_max: int = 64 << 20
+    """Answers a client does not read; past this, or after the stall time, it is cut off."""
+    connection_stall_s: float = 30.0
+    connections_max: int = 10_000
+    calls_max: int = 200_000
+    """Unanswered calls of one node."""
+    apply_bytes_per_turn: int = 4 << 20
+    scan_page_bytes_max: int = 200_000
+    answer_bytes_max: int = 48 << 20
+    """Values of one answer."""
+
+    def __post_init__(self) -> None:
+        if self.batch_bytes_max > self.partition_bytes_max:
+            raise ConfigError(
+                f"batch_bytes_max ({self.batch_bytes_max}) must not exceed"
+                f" partition_bytes_max ({self.partition_bytes_max})"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """One node. `members` are the founding nodes with their peer addresses, this one included."""
+
+    node_id: int
+    listen: Address
+    peer_listen: Address
+    data_dir: Path
+    members: tuple[Member, ...]
+    partition_count: int = 8
+    replication: int = 3
+    secret: bytes | None = None
+    request_timeout_ms: int = 5_000
+    """How long a request of a client that names no deadline is tried."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        ids = [member.node_id for member in self.members]
+        if self.node_id not in ids:
+            raise ConfigError(
+                f"node id {self.node_id} is not among the cluster's nodes {sorted(ids)}:"
+                " add it to --cluster or correct --id"
+            )
+        if not 1 <= self.partition_count <= 4096:
+            raise ConfigError(f"partitions must be 1 to 4096, not {self.partition_count}")
+        if not 1 <= self.replication <= len(self.members):
+            raise ConfigError(
+                f"replication {self.replication} needs as many nodes; the cluster has"
+                f" {len(self.members)}"
+            )

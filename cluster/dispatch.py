@@ -1,0 +1,283 @@
+"""Brings calls to the leaders of their partitions, and back again after a leader change."""
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, cast
+
+from cluster.calls import Call, Outcome
+from cluster.node_sessions import NodeSession
+from cluster.raft.types import NodeId
+from cluster.state.commands import OPEN_SESSION
+from flo.wire.status import Ran, Reason, Refusal
+
+if TYPE_CHECKING:
+    from cluster.clock import Clock
+    from cluster.config import Limits
+    from cluster.forwarding import Forwarding
+    from cluster.partition import Partition
+    from flo.wire.messages import CallContext
+
+_BUCKET_S = 0.05
+_REDIRECTS_MAX = 3
+
+
+class Dispatcher:
+    """All unanswered calls of this node's clients."""
+
+    def __init__(
+        self,
+        *,
+        node_id: NodeId,
+        replicas: tuple[tuple[NodeId, ...], ...],
+        partitions: "dict[int, Partition]",
+        forwarding: "Forwarding",
+        clock: "Clock",
+        rng: Random,
+        limits: "Limits",
+        request_timeout_ms: int,
+        request_turn: "Callable[[Partition], None]",
+    ) -> None:
+        self._node_id = node_id
+        self._replicas = replicas
+        self._partitions = partitions
+        self._forwarding = forwarding
+        self._clock = clock
+        self._limits = limits
+        self._timeout_s = request_timeout_ms / 1000
+        self._request_turn = request_turn
+        self._hints: list[NodeId] = [0] * len(replicas)
+        self._parked: list[list[Call]] = [[] for _ in replicas]
+        self._buckets: dict[int, set[Call]] = {}
+        self._oldest_bucket = 0
+        self.unanswered = 0
+        self._sessions = [
+            NodeSession(partition, rng, self._open_session) for partition in range(len(replicas))
+        ]
+
+    # --- entry points ---
+
+    def write(
+        self,
+        partition: int,
+        code: int,
+        args: tuple[object, ...],
+        context: "CallContext | None",
+        done: Callable[[Outcome], None],
+    ) -> None:
+        """Runs a command exactly once, or says that it did not run, or that nobody knows."""
+        call = self._call(partition, code, args, context, done)
+        if call is None:
+            return
+        call.is_write = True
+        call.size = sum(len(arg) for arg in args if isinstance(arg, bytes))
+        if context is not None and context.session is not None and context.sequence is not None:
+            call.session, call.sequence = context.session, context.sequence
+            call.floor = context.floor or context.sequence
+        elif not self._sessions[partition].assign(call):
+            return
+        self._try(call)
+
+    def read(
+        self,
+        partition: int,
+        code: int,
+        args: tuple[object, ...],
+        context: "CallContext | None",
+        done: Callable[[Outcome], None],
+    ) -> None:
+        """A linearizable read, or one of a local replica when the context allows it."""
+        call = self._call(partition, code, args, context, done)
+        if call is not None:
+            call.stale = context is not None and context.stale
+            self._try(call)
+
+    def open_session(
+        self,
+        partition: int,
+        token: int,
+        context: "CallContext | None",
+        done: Callable[[Outcome], None],
+    ) -> None:
+        """Registers a session for a client; the same token gets the same session."""
+        call = self._call(partition, OPEN_SESSION, (token,), context, done)
+        if call is not None:
+            call.is_write = True
+            self._try(call)
+
+    # --- what happens to the cluster ---
+
+    def leader_changed(self, partition: int, leader: NodeId) -> None:
+        """The replica here has learnt of a leader, or that there is none (0)."""
+        self._hints[partition] = leader
+        if leader:
+            self._unpark(partition)
+
+    def peer_changed(self) -> None:
+        """A peer came or went: calls that waited for a way may have one now."""
+        for partition in range(len(self._parked)):
+            self._unpark(partition)
+
+    def tick(self) -> None:
+        """Ends calls whose deadline has passed, tries parked ones again."""
+        now = self._clock.monotonic()
+        current = int(now / _BUCKET_S)
+        for number in [each for each in self._buckets if each < current]:
+            for call in list(self._buckets.pop(number)):
+                call.bucket = None
+                call.expire()
+        for partition in range(len(self._parked)):
+            self._unpark(partition)
+
+    def leader_of(self, partition: int) -> NodeId:
+        """The leader as far as this node knows, 0 when unknown."""
+        local = self._partitions.get(partition)
+        if local is not None and not local.broken and local.group.leader:
+            return local.group.leader
+        return self._hints[partition]
+
+    # --- one call ---
+
+    def try_again(self, call: Call, leader: NodeId) -> None:
+        """A try ended without a result; `leader` is where it should go, 0 when unknown."""
+        self._hints[call.partition] = leader
+        call.redirects += 1
+        if leader and leader != self._node_id and call.redirects <= _REDIRECTS_MAX:
+            self._forward(call, leader)
+        else:
+            # Everybody may be a step behind: wait for news or the next tick.
+            self._parked[call.partition].append(call)
+
+    def renew_session(self, call: Call) -> None:
+        session = self._sessions[call.partition]
+        session.lost(call.session)
+        call.node_session = None
+        if session.assign(call):
+            self._try(call)
+
+    def timeout_refusal(self, call: Call) -> Refusal:
+        partition = call.partition
+        replicas = self._replicas[partition]
+        if call.is_write and (call.ambiguous or call.in_progress):
+            return Refusal(
+                Reason.ANSWER_LOST,
+                Ran.UNKNOWN,
+                f"partition {partition} did not answer in time; the command may have run",
+            )
+        reachable = [node for node in replicas if self._is_reachable(node)]
+        missing = [node for node in replicas if node not in reachable]
+        if len(reachable) <= len(replicas) // 2:
+            message = (
+                f"no leader for partition {partition}: nodes {_listed(missing)} are unreachable,"
+                f" {len(replicas) // 2 + 1} of {len(replicas)} are needed"
+            )
+        else:
+            message = f"no leader for partition {partition} answered in time: try again"
+        return Refusal(Reason.LEADER_UNKNOWN, Ran.NO, message)
+
+    def forget(self, call: Call) -> None:
+        self.unanswered -= 1
+        if call.bucket is not None:
+            call.bucket.discard(call)
+            call.bucket = None
+        if call.node_session is not None:
+            call.node_session.answered(call.session, call.sequence)
+
+    def _call(
+        self,
+        partition: int,
+        code: int,
+        args: tuple[object, ...],
+        context: "CallContext | None",
+        done: Callable[[Outcome], None],
+    ) -> Call | None:
+        if self.unanswered >= self._limits.calls_max:
+            done(Refusal(Reason.SHARD_BUSY, Ran.NO, "this node has too many requests waiting"))
+            return None
+        call = Call(self, partition, code, args, done)
+        timeout_s = self._timeout_s
+        if context is not None and context.deadline_ms is not None:
+            timeout_s = min(context.deadline_ms / 1000, 10 * timeout_s)
+        call.deadline = self._clock.monotonic() + timeout_s
+        number = int(call.deadline / _BUCKET_S)
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = set()
+        bucket.add(call)
+        call.bucket = bucket
+        self.unanswered += 1
+        return call
+
+    def _try(self, call: Call) -> None:
+        partition = call.partition
+        local = self._partitions.get(partition)
+        if local is not None:
+            if call.stale:
+                local.read_stale(call.code, call.args, call)
+                return
+            if local.group.is_leader and not local.broken:
+                self._submit(local, call)
+                return
+        leader = self.leader_of(partition)
+        if local is None and not leader:
+            leader = self._guess(partition)
+        self._forward(call, leader)
+
+    def _forward(self, call: Call, leader: NodeId) -> None:
+        if leader in (0, self._node_id) or not self._forwarding.forward(call, leader):
+            self._parked[call.partition].append(call)
+        else:
+            call.in_progress = True
+
+    def _submit(self, local: "Partition", call: Call) -> None:
+        if not call.is_write:
+            local.read(call.code, call.args, call)
+        elif local.group.accepts_proposals:
+            command = (call.code, call.session, call.sequence, call.floor, *call.args)
+            call.in_progress = True
+            local.submit(command, call.size, call)
+        else:
+            self._parked[call.partition].append(call)
+            return
+        self._request_turn(local)
+
+    def _guess(self, partition: int) -> NodeId:
+        """Any replica that can be asked: it answers, or knows who does."""
+        for node in self._replicas[partition]:
+            if self._forwarding.is_connected(node):
+                return node
+        return 0
+
+    def _is_reachable(self, node: NodeId) -> bool:
+        return node == self._node_id or self._forwarding.is_connected(node)
+
+    def _unpark(self, partition: int) -> None:
+        parked = self._parked[partition]
+        if parked:
+            self._parked[partition] = []
+            for call in parked:
+                if not call.finished:
+                    call.redirects = 0
+                    self._try(call)
+
+    def _open_session(self, partition: int, token: int) -> None:
+        def done(outcome: Outcome) -> None:
+            session = self._sessions[partition]
+            if isinstance(outcome, Refusal) or outcome[0] != 0:
+                for call in session.failed():
+                    if not call.finished:
+                        call.finish(_could_not_open(outcome))
+                return
+            for call in session.opened(cast(int, outcome[1])):
+                if not call.finished and session.assign(call):
+                    self._try(call)
+
+        self.open_session(partition, token, None, done)
+
+
+def _could_not_open(outcome: Outcome) -> Refusal:
+    message = outcome.message if isinstance(outcome, Refusal) else "too many sessions"
+    return Refusal(Reason.LEADER_UNKNOWN, Ran.NO, f"no session could be opened: {message}")
+
+
+def _listed(nodes: list[NodeId]) -> str:
+    return " and ".join(str(node) for node in nodes) or "none"

@@ -1,0 +1,249 @@
+"""The clients' side of a node: connections, pipelining, ordered answers, bounded buffers."""
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from flo.wire.connection import Rejected, Request, ServerConnection, encode_answer
+from flo.wire.status import Ran, Reason, Refusal
+
+if TYPE_CHECKING:
+    from cluster.config import Limits
+    from cluster.operations import Answer
+    from cluster.router import Router
+
+logger = logging.getLogger("flo.gateway")
+
+
+class _Slot:
+    """The place of one request in the order of answers."""
+
+    __slots__ = ("connection", "frame", "request")
+
+    def __init__(self, connection: "ClientConnection", request: Request | Rejected) -> None:
+        self.connection = connection
+        self.request = request
+        self.frame: bytes | None = None
+
+    def done(self, answer: "Answer") -> None:
+        """The router's answer to a request; a rejected frame was answered when it was read."""
+        request = cast(Request, self.request)
+        self.frame = encode_answer(
+            request.revision,
+            request.request_id,
+            request.op,
+            answer,
+            extended=request.extended,
+        )
+        self.connection.answered()
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client. Requests are run as they come, answers leave in the order of the requests.
+
+    A client with too many unanswered requests, or one that does not read its answers, is not
+    read from until it has caught up; one that stays away too long is cut off.
+    """
+
+    def __init__(self, gateway: "Gateway") -> None:
+        self._gateway = gateway
+        self._codec = ServerConnection(max_value_bytes=gateway.limits.value_bytes_max)
+        self._transport: asyncio.Transport
+        self._slots: deque[_Slot] = deque()
+        self._held: deque[Request | Rejected] = deque()
+        """Read, but not yet run: the connection is at its bound."""
+        self._write_paused = False
+        self._read_paused = False
+        self._closing = False
+        self._lost = False
+        self._flush_scheduled = False
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    # --- asyncio ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._gateway.admit(self):
+            message = "this node has too many connections"
+            refusal = Rejected(2, 0, Refusal(Reason.SHARD_BUSY, Ran.NO, message), close=True)
+            self._transport.write(refusal.encode())
+            self._transport.close()
+            self._closing = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._held.clear()
+        self._slots.clear()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+        self._gateway.dismiss(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        items = self._codec.receive(data)
+        if items:
+            self._held.extend(items)
+            self._run_held()
+
+    def eof_received(self) -> bool:
+        """A client that only stopped writing still gets its answers."""
+        if not self._slots and not self._held:
+            return False
+        self._closing = True
+        return True
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        limits = self._gateway.limits
+        self._stall_timer = self._gateway.loop.call_later(
+            limits.connection_stall_s, self._cut_off, "read no answer for too long"
+        )
+        self._pause_reading()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        self._run_held()
+
+    # --- requests ---
+
+    def _run_held(self) -> None:
+        held, router = self._held, self._gateway.router
+        most = self._gateway.limits.connection_requests_max
+        while held and len(self._slots) < most and not self._write_paused:
+            item = held.popleft()
+            if isinstance(item, Rejected):
+                self._reject(item)
+                if item.close:
+                    held.clear()
+                    return
+            else:
+                slot = _Slot(self, item)
+                self._slots.append(slot)
+                router.run(item, slot.done)
+        if held:
+            self._pause_reading()
+        elif self._read_paused and not self._write_paused and not self._closing:
+            self._read_paused = False
+            self._transport.resume_reading()
+
+    def _reject(self, item: Rejected) -> None:
+        slot = _Slot(self, item)
+        slot.frame = item.encode()
+        self._slots.append(slot)
+        if item.close:
+            self._closing = True
+            logger.info("client %s: %s", self._gateway.name_of(self._transport), item.refusal.message)
+        self.answered()
+
+    def _pause_reading(self) -> None:
+        if not self._read_paused and not self._closing and not self._transport.is_closing():
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    # --- answers ---
+
+    def answered(self) -> None:
+        """An answer is there; all answers of this turn leave in one write."""
+        if not self._flush_scheduled and not self._lost:
+            self._flush_scheduled = True
+            self._gateway.flush_later(self)
+
+    def flush(self) -> None:
+        """Writes the answers that are next in order."""
+        self._flush_scheduled = False
+        if self._lost:
+            return
+        slots = self._slots
+        frames: list[bytes] = []
+        while slots:
+            frame = slots[0].frame
+            if frame is None:
+                break
+            frames.append(frame)
+            slots.popleft()
+        if frames:
+            self._transport.write(b"".join(frames))
+            self._check_unsent()
+        if self._closing and not slots:
+            self._transport.close()
+        elif self._held:
+            self._run_held()
+
+    def close(self) -> None:
+        """The node stops."""
+        self._closing = True
+        self._transport.close()
+
+    def _check_unsent(self) -> None:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent > self._gateway.limits.connection_unsent_bytes_max:
+            self._cut_off(f"left {unsent} bytes of answers unread")
+
+    def _cut_off(self, why: str) -> None:
+        if not self._lost:
+            logger.warning("client %s is cut off: it %s", self._gateway.name_of(self._transport), why)
+            self._transport.abort()
+
+
+class Gateway:
+    """Listens for clients and keeps their connections."""
+
+    def __init__(
+        self, router: "Router", limits: "Limits", loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.router = router
+        self.limits = limits
+        self.loop = loop
+        self._connections: set[ClientConnection] = set()
+        self._to_flush: list[ClientConnection] = []
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, host: str, port: int) -> int:
+        """Starts to accept clients, returns the port. OSError when the address is taken."""
+        self._server = await self.loop.create_server(lambda: ClientConnection(self), host, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """Stops accepting and closes every connection once its written answers have left."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.close()
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._connections)
+
+    def admit(self, connection: ClientConnection) -> bool:
+        if len(self._connections) >= self.limits.connections_max:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def dismiss(self, connection: ClientConnection) -> None:
+        self._connections.discard(connection)
+
+    def flush_later(self, connection: ClientConnection) -> None:
+        """Answers made in one pass of the loop share a write."""
+        if not self._to_flush:
+            self.loop.call_soon(self._flush)
+        self._to_flush.append(connection)
+
+    @staticmethod
+    def name_of(transport: asyncio.BaseTransport) -> str:
+        name = cast("tuple[object, ...] | None", transport.get_extra_info("peername"))
+        return f"{name[0]}:{name[1]}" if name else "unknown"
+
+    def _flush(self) -> None:
+        to_flush, self._to_flush = self._to_flush, []
+        for connection in to_flush:
+            connection.flush()
+
+

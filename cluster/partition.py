@@ -1,0 +1,361 @@
+"""One replica of a partition: its Raft group, its state, and what waits for either.
+
+All commands that arrive in one turn become one log entry. A waiter hears exactly one of: a
+result, `not_leader` (nothing was appended), or `unknown` (it may or may not be applied).
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+from cluster.queries import QUERIES, ClockBehindError, Result, View
+from cluster.raft.messages import MalformedMessageError
+from cluster.raft.pending import PendingTable
+from cluster.raft.types import InvariantBrokenError, LogFullError, NodeId, NotLeaderError
+from cluster.stamps import Stamps
+from cluster.state.commands import encode_entry
+from cluster.state.errors import CorruptState, StoreFull, UnknownCommand
+from flo.wire.status import Reason
+
+if TYPE_CHECKING:
+    from cluster.clock import Clock
+    from cluster.config import Limits
+    from cluster.raft.group import RaftGroup
+    from cluster.replica import Replica
+    from cluster.storage.group_log import GroupLog
+
+logger = logging.getLogger("flo.partition")
+
+BROKEN = (InvariantBrokenError, CorruptState, UnknownCommand, AssertionError)
+"""Whatever must stop a replica rather than let it guess."""
+
+_COMMAND_OVERHEAD_BYTES = 64
+
+Command: TypeAlias = tuple[object, ...]
+"""(code, session, sequence, floor, *arguments)"""
+
+
+class Waiter(Protocol):
+    """Whoever submitted a command or a read."""
+
+    def on_result(self, result: Result) -> None: ...
+
+    def on_not_leader(self, leader: NodeId) -> None:
+        """It certainly did not run here; `leader` is where to try, 0 when unknown."""
+        ...
+
+    def on_unknown(self) -> None:
+        """Leadership was lost while it was in the log; it may still take effect."""
+        ...
+
+
+class _Read(NamedTuple):
+    code: int
+    args: Sequence[object]
+    waiter: Waiter
+
+
+class Partition:
+    """Commands and reads go in; waiters are told when their outcome is known."""
+
+    def __init__(
+        self,
+        partition_id: int,
+        *,
+        group: "RaftGroup",
+        log: "GroupLog",
+        replica: "Replica",
+        clock: "Clock",
+        limits: "Limits",
+    ) -> None:
+        self.partition_id = partition_id
+        self.group = group
+        self.replica = replica
+        self.broken: str | None = None
+        """Why this replica stopped; it then serves nothing and says nothing to its peers."""
+        self.disk_full = False
+        self._log = log
+        self._limits = limits
+        self._stamps = Stamps(clock)
+        self._queue: list[Command] = []
+        self._queue_waiters: list[Waiter] = []
+        self._queue_bytes = 0
+        self._in_log: PendingTable[list[Waiter]] = PendingTable()
+        self._in_log_commands = 0
+        self._new_reads: list[_Read] = []
+        self._asked_reads: dict[int, list[_Read]] = {}
+        self._confirmed_reads: list[tuple[int, list[_Read]]] = []
+        self._reads_behind_clock: list[_Read] = []
+        self._read_token = 0
+        self._led_term = 0
+        self._leader_seen: NodeId = 0
+
+    # --- requests ---
+
+    def submit(self, command: Command, size: int, waiter: Waiter) -> None:
+        """A command; `size` is about what it takes in the log."""
+        if not self.group.accepts_proposals or self.broken:
+            waiter.on_not_leader(self.group.leader if not self.broken else 0)
+            return
+        limits = self._limits
+        waiting = len(self._queue) + self._in_log_commands
+        if (
+            waiting >= limits.partition_commands_max
+            or self._queue_bytes + size > limits.partition_bytes_max
+        ):
+            waiter.on_result((Reason.SHARD_BUSY,))
+            return
+        self._queue.append(command)
+        self._queue_waiters.append(waiter)
+        self._queue_bytes += size + _COMMAND_OVERHEAD_BYTES
+
+    def read(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
+        """A linearizable read."""
+        if not self.group.is_leader or self.broken:
+            waiter.on_not_leader(self.group.leader if not self.broken else 0)
+        elif len(self._new_reads) + len(self._asked_reads) >= self._limits.partition_commands_max:
+            waiter.on_result((Reason.SHARD_BUSY,))
+        else:
+            self._new_reads.append(_Read(code, args, waiter))
+
+    def read_stale(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
+        """Answers from what this replica has applied, however old that is."""
+        if self.broken:
+            waiter.on_not_leader(0)
+            return
+        try:
+            with self.replica.view() as (txn, stamp_ms):
+                waiter.on_result(QUERIES[code](View(txn, stamp_ms, None), args))
+        except BROKEN as error:
+            self._break(error)
+            waiter.on_not_leader(0)
+
+    # --- a turn, in this order ---
+
+    def step(self, sender: NodeId, message: list[object]) -> None:
+        """A message of this group from a peer."""
+        if self.broken:
+            return
+        try:
+            self.group.step(sender, message)
+        except MalformedMessageError as error:
+            logger.warning(
+                "partition %d: node %d sent a bad message, dropped: %s",
+                self.partition_id,
+                sender,
+                error,
+            )
+        except BROKEN as error:
+            self._break(error)
+
+    def tick(self) -> None:
+        if not self.broken:
+            try:
+                self.group.tick()
+            except BROKEN as error:
+                self._break(error)
+
+    def before_sync(self) -> None:
+        """Proposes what has arrived and lets the group decide what to send."""
+        if self.broken:
+            return
+        try:
+            self._notice_leadership()
+            if self._new_reads:
+                self._ask_read_index()
+            if self._queue or self._reads_behind_clock:
+                self._propose()
+            self.group.advance()
+        except BROKEN as error:
+            self._break(error)
+
+    def after_sync(self) -> bool:
+        """Counts what is durable now, applies what is committed, answers.
+
+        True when there is more to do at once.
+        """
+        if self.broken:
+            return False
+        try:
+            self.group.after_sync()
+            more = self._apply()
+            self._notice_leadership()
+            self._serve_reads()
+        except BROKEN as error:
+            self._break(error)
+            return False
+        return more or bool(self._reads_behind_clock)
+
+    @property
+    def unanswered(self) -> int:
+        """Commands and reads that wait, for bounds and status."""
+        return len(self._queue) + self._in_log_commands + len(self._new_reads)
+
+    # --- proposing ---
+
+    def _propose(self) -> None:
+        limits = self._limits
+        while self._queue or self._reads_behind_clock:
+            commands, waiters = self._queue, self._queue_waiters
+            if (
+                len(commands) > limits.batch_commands_max
+                or self._queue_bytes > limits.batch_bytes_max
+            ):
+                commands, waiters = self._cut_batch()
+            else:
+                self._queue, self._queue_waiters, self._queue_bytes = [], [], 0
+            try:
+                stamp_ms = self._stamps.now_ms()
+                position = self.group.propose(encode_entry(stamp_ms, commands))
+            except NotLeaderError as error:
+                for waiter in waiters + self._take_reads_behind_clock():
+                    waiter.on_not_leader(error.leader)
+                return
+            except LogFullError:
+                for waiter in waiters + self._take_reads_behind_clock():
+                    waiter.on_result((Reason.WRITES_STOPPED,))
+                return
+            self._stamps.follow(stamp_ms)
+            self._in_log.add(position, waiters)
+            self._in_log_commands += len(waiters)
+            if self._reads_behind_clock:
+                # Any entry carries the time; these reads are made again once it is applied.
+                behind, self._reads_behind_clock = self._reads_behind_clock, []
+                self._confirmed_reads.append((position.index, behind))
+
+    def _cut_batch(self) -> tuple[list[Command], list[Waiter]]:
+        limits = self._limits
+        count, size = 0, 0
+        for command in self._queue:
+            size += _size_of(command)
+            if count and (size > limits.batch_bytes_max or count == limits.batch_commands_max):
+                break
+            count += 1
+        commands, self._queue = self._queue[:count], self._queue[count:]
+        waiters, self._queue_waiters = self._queue_waiters[:count], self._queue_waiters[count:]
+        self._queue_bytes = sum(_size_of(command) for command in self._queue)
+        return commands, waiters
+
+    def _take_reads_behind_clock(self) -> list[Waiter]:
+        reads, self._reads_behind_clock = self._reads_behind_clock, []
+        return [read.waiter for read in reads]
+
+    # --- applying ---
+
+    def _apply(self) -> bool:
+        entries = self.group.take_committed(self._limits.apply_bytes_per_turn)
+        if not entries:
+            return False
+        try:
+            results = self.replica.apply(entries, self._log.durable_index)
+        except StoreFull as error:
+            # Nothing of it was applied; it is tried again when the timer comes round.
+            if not self.disk_full:
+                logger.error("partition %d stops applying: %s", self.partition_id, error)
+            self.disk_full = True
+            return False
+        self.disk_full = False
+        self.group.note_applied(entries[-1].index)
+        self._stamps.follow(self.replica.stamp_ms)
+        for entry, outcomes in zip(entries, results, strict=True):
+            waiters = self._in_log.take(entry.index, entry.term)
+            if waiters:
+                self._in_log_commands -= len(waiters)
+                for waiter, result in zip(waiters, outcomes, strict=True):
+                    waiter.on_result(result)
+        return self.group.commit_index > self.group.applied_index
+
+    # --- reading ---
+
+    def _ask_read_index(self) -> None:
+        reads, self._new_reads = self._new_reads, []
+        self._read_token += 1
+        try:
+            self.group.read(self._read_token)
+        except NotLeaderError as error:
+            for read in reads:
+                read.waiter.on_not_leader(error.leader)
+            return
+        self._asked_reads[self._read_token] = reads
+
+    def _serve_reads(self) -> None:
+        for ready in self.group.take_reads():
+            for token in ready.tokens:
+                self._confirmed_reads.append((ready.index, self._asked_reads.pop(token)))
+        if not self._confirmed_reads:
+            return
+        applied = self.group.applied_index
+        due = [reads for index, reads in self._confirmed_reads if index <= applied]
+        if due:
+            self._confirmed_reads = [
+                each for each in self._confirmed_reads if each[0] > applied
+            ]
+            self._answer(due)
+
+    def _answer(self, batches: list[list[_Read]]) -> None:
+        now_ms = self._stamps.now_ms()
+        with self.replica.view() as (txn, stamp_ms):
+            view = View(txn, stamp_ms, now_ms)
+            for reads in batches:
+                for read in reads:
+                    try:
+                        result = QUERIES[read.code](view, read.args)
+                    except ClockBehindError:
+                        self._reads_behind_clock.append(read)
+                    else:
+                        read.waiter.on_result(result)
+
+    # --- leadership ---
+
+    def _notice_leadership(self) -> None:
+        """Tells every waiter when this replica's leadership ended or began anew."""
+        for token in self.group.take_lost_reads():
+            self._refuse_reads(self._asked_reads.pop(token))
+        if self.group.leads_term == self._led_term:
+            return
+        self._led_term = self.group.leads_term
+        self._stamps.follow(self.replica.stamp_ms)
+        self._give_up_all()
+
+    def _give_up_all(self) -> None:
+        leader = self.group.leader
+        for waiters in self._in_log.drop_all():
+            for waiter in waiters:
+                waiter.on_unknown()
+        self._in_log_commands = 0
+        queued, self._queue_waiters = self._queue_waiters, []
+        self._queue, self._queue_bytes = [], 0
+        for waiter in queued:
+            waiter.on_not_leader(leader)
+        # Confirmed reads stay right: their index was confirmed while this replica led.
+        for waiter in self._take_reads_behind_clock():
+            waiter.on_not_leader(leader)
+
+    def _refuse_reads(self, reads: list[_Read]) -> None:
+        for read in reads:
+            read.waiter.on_not_leader(self.group.leader)
+
+    def _break(self, error: BaseException) -> None:
+        """This replica stops; the node and its other partitions go on."""
+        self.broken = f"{type(error).__name__}: {error}"
+        logger.critical(
+            "partition %d: this replica stops, the others go on: %s. Nothing was deleted; keep"
+            " the data directory for inspection",
+            self.partition_id,
+            self.broken,
+            exc_info=error,
+        )
+        lost = [read for reads in self._asked_reads.values() for read in reads]
+        lost += [read for _, reads in self._confirmed_reads for read in reads]
+        self._asked_reads, self._confirmed_reads = {}, []
+        self._refuse_reads(lost + self._new_reads)
+        self._new_reads = []
+        self._give_up_all()
+
+
+def _size_of(command: Command) -> int:
+    size = _COMMAND_OVERHEAD_BYTES
+    for field in command:
+        if isinstance(field, bytes):
+            size += len(field)
+    return size

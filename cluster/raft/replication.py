@@ -1,0 +1,164 @@
+"""A leader's view of its followers, and what it sends them.
+
+The consensus core would send without bound, set its next index back on every acknowledgement
+and answer a reset once per outstanding message (reliability.md rows 4 and 29). Here each
+follower has a window of unacknowledged bytes, an acknowledgement only moves forward, and a
+reset counts only when it answers something sent after the last accepted reset.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from cluster.raft.messages import Append, AppendReply, MalformedMessageError, encode_append
+from cluster.raft.types import InvariantBrokenError, NodeId, Outgoing
+
+if TYPE_CHECKING:
+    from cluster.storage.group_log import GroupLog
+
+
+class _Follower:
+    __slots__ = ("acked", "connected", "in_flight", "in_flight_bytes", "next", "resets_after")
+
+    def __init__(self) -> None:
+        self.connected = False
+        self.begin(1)
+
+    def begin(self, next_index: int) -> None:
+        self.next = next_index
+        self.acked = 0
+        """Highest index this follower has durably; in this leadership."""
+        self.resets_after = 0
+        """Resets that answer a sequence up to this one are about an older position."""
+        self.forget_in_flight()
+
+    def forget_in_flight(self) -> None:
+        self.in_flight: deque[tuple[int, int]] = deque()
+        self.in_flight_bytes = 0
+
+
+class _Batch(NamedTuple):
+    last: int
+    size: int
+    message: tuple[object, ...]
+
+
+class Replication:
+    """Progress of the followers of one group while this replica leads it."""
+
+    def __init__(
+        self,
+        *,
+        group_id: int,
+        peers: tuple[NodeId, ...],
+        log: "GroupLog",
+        window_bytes: int,
+        message_bytes: int,
+    ) -> None:
+        self._group_id = group_id
+        self._log = log
+        self._window_bytes = window_bytes
+        self._message_bytes = message_bytes
+        self._followers = {peer: _Follower() for peer in peers}
+        self._sequence = 0
+        """Grows over all leaderships of this process, so an echo names one send."""
+
+    def begin_term(self) -> None:
+        for follower in self._followers.values():
+            follower.begin(self._log.last_index + 1)
+            follower.resets_after = self._sequence
+
+    def peer_connected(self, peer: NodeId) -> None:
+        follower = self._followers[peer]
+        follower.connected = True
+        # What was in flight on the old connection is lost; what was acknowledged is not.
+        follower.forget_in_flight()
+        follower.resets_after = self._sequence
+        if follower.acked:
+            follower.next = follower.acked + 1
+
+    def peer_disconnected(self, peer: NodeId) -> None:
+        self._followers[peer].connected = False
+
+    def acked(self, peer: NodeId) -> int:
+        return self._followers[peer].acked
+
+    def on_reply(self, peer: NodeId, reply: AppendReply) -> bool:
+        """Takes a reply of the current term; says whether the follower is sent more at once.
+
+        Raises MalformedMessageError for what only a follower that lost its log can say; such
+        a follower must not be counted again, and must not stop its leader either.
+        """
+        follower = self._followers[peer]
+        index = reply.next_index - 1
+        if reply.success:
+            if index > self._log.last_index:
+                raise MalformedMessageError(
+                    f"node {peer} acknowledges entry {index} of a log that ends at"
+                    f" {self._log.last_index}"
+                )
+            self._acknowledge(follower, index)
+            return follower.next <= self._log.last_index
+        if reply.reset and reply.sequence > follower.resets_after:
+            if index < follower.acked:
+                raise MalformedMessageError(
+                    f"node {peer} had synced entry {follower.acked} and now asks for"
+                    f" {reply.next_index}: its disk lost acknowledged entries"
+                )
+            # The log's first entry is the same everywhere, so probing never goes below it.
+            least = self._log.first_index + 1
+            follower.next = min(max(reply.next_index, least), self._log.last_index + 1)
+            follower.resets_after = self._sequence
+            follower.forget_in_flight()
+            return True
+        return False
+
+    def send(self, commit: int, term: int, *, heartbeat: bool) -> list[Outgoing]:
+        """Everything that may go out now: new entries within the windows, and heartbeats.
+
+        Followers that stand at the same place get the same message object.
+        """
+        outgoing: list[Outgoing] = []
+        shared: dict[int, _Batch] = {}
+        self._sequence += 1
+        last_index = self._log.last_index
+        for peer, follower in self._followers.items():
+            if not follower.connected:
+                continue
+            due = heartbeat
+            while follower.next <= last_index and follower.in_flight_bytes < self._window_bytes:
+                batch = shared.get(follower.next)
+                if batch is None:
+                    batch = shared[follower.next] = self._batch(follower.next, commit, term)
+                outgoing.append(Outgoing(peer, batch.message))
+                follower.in_flight.append((batch.last, batch.size))
+                follower.in_flight_bytes += batch.size
+                follower.next = batch.last + 1
+                due = False
+            if due:
+                message = self._encode(follower.next, [], commit, term)
+                outgoing.append(Outgoing(peer, message))
+        return outgoing
+
+    def _batch(self, first: int, commit: int, term: int) -> _Batch:
+        found = self._log.entries(first, self._log.last_index + 1, self._message_bytes)
+        entries = [(entry.data, entry.index, entry.term) for entry in found]
+        size = sum(len(entry.data) for entry in found)
+        return _Batch(found[-1].index, size, self._encode(first, entries, commit, term))
+
+    def _encode(
+        self, first: int, entries: list[tuple[bytes, int, int]], commit: int, term: int
+    ) -> tuple[object, ...]:
+        previous_term = self._log.term_at(first - 1)
+        if previous_term is None:
+            raise InvariantBrokenError(f"entry {first - 1}, which a follower needs, is not here")
+        append = Append(term, self._sequence, commit, first - 1, previous_term, entries)
+        return encode_append(self._group_id, append)
+
+    def _acknowledge(self, follower: _Follower, index: int) -> None:
+        if index > follower.acked:
+            follower.acked = index
+        if index >= follower.next:
+            follower.next = index + 1
+        in_flight = follower.in_flight
+        while in_flight and in_flight[0][0] <= index:
+            follower.in_flight_bytes -= in_flight.popleft()[1]

@@ -1,0 +1,81 @@
+"""The bytes of a log entry, and what stands in it.
+
+An entry is msgpack `[entry_version, stamp_ms, [command, ...]]`; one without commands is a clock
+entry. A command is `[code, session, sequence, floor, ...arguments]` with the wire's operation code.
+Session 0 means none: the command is not deduplicated. Entries outlive the process that wrote them,
+so a layout never changes: a new one takes a new code or a new entry version.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from cluster.state.errors import UnknownCommand
+from cluster.state.packing import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ENTRY_VERSION = 1
+
+PUT = 0x100
+DELETE = 0x103
+INCR = 0x10B
+EXPIRE = 0x113
+OPEN_SESSION = 0xF001
+
+IF_ABSENT = 1
+IF_PRESENT = 2
+
+Command: TypeAlias = tuple[int, int, int, int, *tuple[int | bytes | None, ...]]
+"""code, session, sequence, floor, then the arguments"""
+PutCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, bytes, int, int, int | None]
+"""namespace, key, value, ttl_ms (0: none), flags (`IF_ABSENT`, `IF_PRESENT`), cas (a version or
+None)"""
+DeleteCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, int | None]
+"""namespace, key, cas"""
+IncrCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, int]
+"""namespace, key, delta (signed 64 bits)"""
+ExpireCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, int, int | None]
+"""namespace, key, ttl_ms (0 clears), cas"""
+OpenSessionCommand: TypeAlias = tuple[int, int, int, int, int]
+"""token: random 64 bits of the opener; the same token gets the same session"""
+
+_FIELDS = {PUT: 10, DELETE: 7, INCR: 7, EXPIRE: 8, OPEN_SESSION: 5}
+
+Result: TypeAlias = tuple[int | bytes, ...]
+"""`(0, ...)` is success, anything else a refusal: a `Reason` value or one of the two below.
+
+put `(0, version)`, delete `(0, existed)`, incr `(0, version, value)`, expire `(0,)`, open session
+`(0, session)`; CAS_MISMATCH and CONDITION_FAILED are followed by the current version, 0 when
+absent.
+"""
+
+SESSION_UNKNOWN = 1001
+"""The session never was, or has expired. Not run now; an earlier copy may have been."""
+BELOW_FLOOR = 1002
+"""The client said it no longer waits for this. Not run now; an earlier copy may have been."""
+
+_Entry: TypeAlias = tuple[int, int, tuple[Command, ...]]
+
+
+def encode_entry(stamp_ms: int, commands: Sequence[Command]) -> bytes:
+    """The payload of a log entry. `stamp_ms` is the leader's time, unix milliseconds."""
+    return pack((ENTRY_VERSION, stamp_ms, commands))
+
+
+def decode_entry(payload: bytes) -> tuple[int, tuple[Command, ...]]:
+    """Stamp and commands of an entry.
+
+    Raises `UnknownCommand` for a version, code or layout that this version does not know.
+    """
+    try:
+        version, stamp_ms, commands = cast(_Entry, unpack(payload))
+        if version != ENTRY_VERSION:
+            raise UnknownCommand(f"entry version {version!r}; this node knows {ENTRY_VERSION}")
+        for command in commands:
+            if _FIELDS.get(command[0]) != len(command):
+                raise UnknownCommand(f"command {command[0]!r} with {len(command)} fields")
+    except (ValueError, TypeError, IndexError) as error:
+        raise UnknownCommand(f"{len(payload)} bytes that are no entry: {error}") from error
+    return stamp_ms, commands

@@ -1,0 +1,107 @@
+"""The deterministic state machine of a partition: the same entries leave the same bytes.
+
+It does no I/O of its own, reads no clock and draws no random number; time and identity come with
+the entries. A command that fails is a result. What it cannot go on with, it raises.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from cluster.state.checksum import seal, unseal
+from cluster.state.commands import decode_entry
+from cluster.state.context import Context
+from cluster.state.expiry import ExpiryIndex
+from cluster.state.kv import HANDLERS as KV_HANDLERS
+from cluster.state.sessions import HANDLERS as SESSION_HANDLERS
+from cluster.state.sessions import Sessions
+from cluster.state.store import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.state.commands import Result
+    from cluster.state.store import ReadTransaction, WriteTransaction
+
+HANDLERS: dict[int, Callable[..., Result]] = {**KV_HANDLERS, **SESSION_HANDLERS}
+
+_STATE_KEY = b"state"
+_STATE = Struct("<QQQQ")  # applied_index, stamp_ms, revision, last_session
+
+
+class StateMachine:
+    """Applies log entries in order to a store's transactions.
+
+    Per store transaction: any number of `apply`, then one `finish`. After a transaction that did
+    not commit, `load` brings the memory back to what the store holds.
+    """
+
+    def __init__(self) -> None:
+        self.applied_index = 0
+        self._sessions = Sessions()
+        self._expiry = ExpiryIndex()
+        self._context = Context(self._expiry, self._sessions)
+
+    @property
+    def stamp_ms(self) -> int:
+        """The applied stamp, unix milliseconds: it never goes back."""
+        return self._context.stamp_ms
+
+    @property
+    def revision(self) -> int:
+        """The version given to the latest change of a key."""
+        return self._context.revision
+
+    def load(self, txn: ReadTransaction) -> None:
+        """Starts over from what the store holds. Raises `CorruptState`."""
+        row = txn.get(Table.META, _STATE_KEY)
+        body = bytes(_STATE.size) if row is None else unseal(Table.META, _STATE_KEY, row)
+        self.applied_index, stamp_ms, revision, last_session = _STATE.unpack(body)
+        self._context.stamp_ms = stamp_ms
+        self._context.revision = revision
+        self._sessions.load(txn, last_session)
+        self._expiry.load(txn)
+
+    def apply(self, txn: WriteTransaction, index: int, payload: bytes) -> list[Result]:
+        """Applies one entry; the results stand in the order of its commands.
+
+        An empty payload only moves the applied index. Raises `UnknownCommand`, `CorruptState` and
+        `StoreFull`; after any of them the transaction must be dropped.
+        """
+        assert index == self.applied_index + 1, f"entry {index} after {self.applied_index}"
+        results = self._apply_commands(txn, index, payload) if payload else []
+        self.applied_index = index
+        return results
+
+    def finish(self, txn: WriteTransaction) -> None:
+        """Writes what is written once per store transaction. Nothing may be applied after it."""
+        self._sessions.finish(txn)
+        context = self._context
+        last_session = self._sessions.last_session
+        body = _STATE.pack(self.applied_index, context.stamp_ms, context.revision, last_session)
+        txn.put(Table.META, _STATE_KEY, seal(_STATE_KEY, body))
+
+    def _apply_commands(self, txn: WriteTransaction, index: int, payload: bytes) -> list[Result]:
+        stamp_ms, commands = decode_entry(payload)
+        context, sessions = self._context, self._sessions
+        context.txn = txn
+        # Leaders' clocks differ. Here the stamp is made monotonic for every replica alike.
+        context.stamp_ms = stamp_ms = max(context.stamp_ms, stamp_ms)
+        sessions.begin(txn, index, stamp_ms)
+        results: list[Result] = []
+        for command in commands:
+            code, session_id, sequence, floor = command[:4]
+            if not session_id:
+                result = HANDLERS[code](context, command)
+            else:
+                answer = sessions.admit(session_id, sequence, floor)
+                if answer is not None:
+                    result = answer
+                else:
+                    result = HANDLERS[code](context, command)
+                    sessions.keep(session_id, sequence, result)
+            results.append(result)
+        sessions.end()
+        self._expiry.purge(txn, stamp_ms)
+        return results

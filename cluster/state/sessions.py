@@ -1,0 +1,237 @@
+"""Exactly once: a command that is sent again is answered again, not run again.
+
+A session is opened by a log entry. Each of its commands carries a sequence number and a floor, the
+lowest sequence the client still waits for. Results are kept until the floor passes them, and
+survive leader changes, snapshots and restarts, because they are part of the state.
+
+The answers live in memory; the store holds what rebuilds them. SESSIONS has a row per session,
+written once per store transaction. RESULTS has a row per session and log *entry*, so that it does
+not depend on how entries are grouped into transactions; the row goes when all its sequences are
+below the floor.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import islice
+from struct import Struct
+from typing import TYPE_CHECKING, cast
+
+from cluster.state.checksum import corrupt, seal, unseal
+from cluster.state.commands import BELOW_FLOOR, OPEN_SESSION, SESSION_UNKNOWN
+from cluster.state.packing import pack, unpack
+from cluster.state.store import Table
+from flo.wire.status import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.state.commands import OpenSessionCommand, Result
+    from cluster.state.context import Context
+    from cluster.state.store import ReadTransaction, WriteTransaction
+
+SESSION_IDLE_MS = 600_000
+"""A session that sent nothing for so long, by the applied stamp, is unknown from then on."""
+SESSIONS_MAX = 100_000
+RESULTS_MAX = 65_536
+"""Results kept per session; past it the session's new commands are refused."""
+PURGE_ROWS_MAX = 256
+"""Rows of expired sessions that one entry may remove."""
+
+_SESSION_KEY = Struct(">Q")
+_SESSION_ROW = Struct("<QQQ")  # token, floor, last_stamp_ms
+_RESULTS_KEY = Struct(">QQ")  # session, entry index
+
+_UNKNOWN: Result = (SESSION_UNKNOWN,)
+_BELOW_FLOOR: Result = (BELOW_FLOOR,)
+_TOO_MANY_RESULTS: Result = (int(Reason.TOO_MANY_PROPOSALS),)
+_TOO_MANY_SESSIONS: Result = (int(Reason.TOO_MANY_WAITERS),)
+
+
+class _Session:
+    """One session. `results` maps a kept sequence to its result and the entry it ran in,
+    `sequences` is a heap of the same, and `rows` counts for each entry how many of its results are
+    kept."""
+
+    __slots__ = ("floor", "last_stamp_ms", "results", "rows", "sequences", "token")
+
+    def __init__(self, token: int, floor: int, last_stamp_ms: int) -> None:
+        self.token = token
+        self.floor = floor
+        self.last_stamp_ms = last_stamp_ms
+        self.results: dict[int, tuple[Result, int]] = {}
+        self.sequences: list[int] = []
+        self.rows: dict[int, int] = {}
+
+
+class Sessions:
+    """All sessions of a partition.
+
+    For each entry: `begin`, then for each command `admit` and, when that gave nothing, `keep`; then
+    `end`. `finish` once per store transaction. The limits are part of the state machine: replicas
+    with different ones diverge.
+    """
+
+    def __init__(self, *, sessions_max: int = SESSIONS_MAX, results_max: int = RESULTS_MAX) -> None:
+        self.last_session = 0
+        self._sessions_max = sessions_max
+        self._results_max = results_max
+        self._index = 0
+        self._stamp_ms = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sessions: dict[int, _Session] = {}
+        self._tokens: dict[int, int] = {}
+        # (stamp, session), one for each. The stamp may be older than the session's own: it is only
+        # brought up to date when it gets to the top, which keeps `admit` cheap.
+        self._idle: list[tuple[int, int]] = []
+        self._changed: dict[int, _Session] = {}
+        self._ran: dict[int, dict[int, Result]] = {}  # in this entry, by session and sequence
+
+    def load(self, txn: ReadTransaction, last_session: int) -> None:
+        """Starts over from what the store holds. Raises `CorruptState`."""
+        self._clear()
+        self.last_session = last_session
+        for key, row in txn.scan(Table.SESSIONS, b""):
+            session_id = _SESSION_KEY.unpack(key)[0]
+            session = _Session(*_SESSION_ROW.unpack(unseal(Table.SESSIONS, key, row)))
+            self._sessions[session_id] = session
+            self._tokens[session.token] = session_id  # of two, the later one: as `open` leaves it
+            self._idle.append((session.last_stamp_ms, session_id))
+        heapify(self._idle)
+        for key, row in txn.scan(Table.RESULTS, b""):
+            self._load_results(key, unseal(Table.RESULTS, key, row))
+
+    def _load_results(self, key: bytes, body: bytes) -> None:
+        session_id, index = _RESULTS_KEY.unpack(key)
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise corrupt(Table.RESULTS, key, "results without a session")
+        kept = 0
+        for sequence, result in cast("dict[int, Result]", unpack(body)).items():
+            if sequence >= session.floor:
+                session.results[sequence] = (result, index)
+                heappush(session.sequences, sequence)
+                kept += 1
+        if not kept:
+            raise corrupt(Table.RESULTS, key, "results that should have been removed")
+        session.rows[index] = kept
+
+    def begin(self, txn: WriteTransaction, index: int, stamp_ms: int) -> None:
+        """A log entry begins."""
+        self._txn = txn
+        self._index = index
+        self._stamp_ms = stamp_ms
+
+    def admit(self, session_id: int, sequence: int, floor: int) -> Result | None:
+        """The answer to a command that must not run (again); None for one that must run now."""
+        session = self._sessions.get(session_id)
+        if session is None or self._stamp_ms - session.last_stamp_ms >= SESSION_IDLE_MS:
+            return _UNKNOWN
+        session.last_stamp_ms = self._stamp_ms
+        self._changed[session_id] = session
+        if floor > session.floor:
+            self._raise_floor(session_id, session, floor)
+        kept = session.results.get(sequence)
+        if kept is not None:
+            return kept[0]
+        if sequence < session.floor:
+            return _BELOW_FLOOR
+        if len(session.results) >= self._results_max:
+            return _TOO_MANY_RESULTS
+        return None
+
+    def keep(self, session_id: int, sequence: int, result: Result) -> None:
+        """The result of a command that `admit` let run."""
+        session = self._sessions[session_id]
+        session.results[sequence] = (result, self._index)
+        heappush(session.sequences, sequence)
+        ran = self._ran.get(session_id)
+        if ran is None:
+            self._ran[session_id] = {sequence: result}
+        else:
+            ran[sequence] = result
+
+    def open(self, token: int) -> Result:
+        """The session of a token: the one it has, or a new one."""
+        session_id = self._tokens.get(token, 0)
+        session = self._sessions.get(session_id)
+        if session is None or self._stamp_ms - session.last_stamp_ms >= SESSION_IDLE_MS:
+            if len(self._sessions) >= self._sessions_max:
+                return _TOO_MANY_SESSIONS
+            self.last_session = session_id = self.last_session + 1
+            session = _Session(token, 0, self._stamp_ms)
+            self._sessions[session_id] = session
+            self._tokens[token] = session_id
+            heappush(self._idle, (self._stamp_ms, session_id))
+        session.last_stamp_ms = self._stamp_ms
+        self._changed[session_id] = session
+        return 0, session_id
+
+    def end(self) -> None:
+        """The entry's commands are through: writes its results, removes sessions that expired."""
+        for session_id, ran in self._ran.items():
+            if ran:
+                key = _RESULTS_KEY.pack(session_id, self._index)
+                self._txn.put(Table.RESULTS, key, seal(key, pack(ran)))
+                self._sessions[session_id].rows[self._index] = len(ran)
+        self._ran.clear()
+        if self._idle and self._idle[0][0] <= self._stamp_ms - SESSION_IDLE_MS:
+            self._purge()
+
+    def finish(self, txn: WriteTransaction) -> None:
+        """The store transaction ends: writes the sessions it changed."""
+        for session_id, session in self._changed.items():
+            key = _SESSION_KEY.pack(session_id)
+            row = _SESSION_ROW.pack(session.token, session.floor, session.last_stamp_ms)
+            txn.put(Table.SESSIONS, key, seal(key, row))
+        self._changed.clear()
+
+    def _raise_floor(self, session_id: int, session: _Session, floor: int) -> None:
+        session.floor = floor
+        sequences, results, rows = session.sequences, session.results, session.rows
+        while sequences and sequences[0] < floor:
+            sequence = heappop(sequences)
+            index = results.pop(sequence)[1]
+            if index == self._index:
+                del self._ran[session_id][sequence]  # its row is yet to be written
+            elif rows[index] > 1:
+                rows[index] -= 1
+            else:
+                del rows[index]
+                self._txn.delete(Table.RESULTS, _RESULTS_KEY.pack(session_id, index))
+
+    def _purge(self) -> None:
+        """Removes idle sessions in order of last stamp and id, within `PURGE_ROWS_MAX` rows."""
+        budget = PURGE_ROWS_MAX
+        while self._idle and self._idle[0][0] <= self._stamp_ms - SESSION_IDLE_MS and budget:
+            stamp_ms, session_id = self._idle[0]
+            session = self._sessions[session_id]
+            if stamp_ms != session.last_stamp_ms:
+                heapreplace(self._idle, (session.last_stamp_ms, session_id))
+                continue
+            for index in list(islice(session.rows, budget - 1)):
+                del session.rows[index]
+                self._txn.delete(Table.RESULTS, _RESULTS_KEY.pack(session_id, index))
+                budget -= 1
+            if session.rows:
+                return  # the next entry goes on with it
+            self._remove(session_id, session)
+            budget -= 1
+
+    def _remove(self, session_id: int, session: _Session) -> None:
+        heappop(self._idle)
+        del self._sessions[session_id]
+        self._changed.pop(session_id, None)
+        if self._tokens.get(session.token) == session_id:
+            del self._tokens[session.token]
+        self._txn.delete(Table.SESSIONS, _SESSION_KEY.pack(session_id))
+
+
+def open_session(context: Context, command: OpenSessionCommand) -> Result:
+    """Opens a session. Asked again with the same token, it answers with the same session."""
+    return context.sessions.open(command[4])
+
+
+HANDLERS: dict[int, Callable[..., Result]] = {OPEN_SESSION: open_session}

@@ -1,0 +1,74 @@
+"""The seam between the state machine and what keeps its bytes: ordered tables with transactions.
+
+Two implementations hold the same promises, checked by one conformance suite: `MemoryStore` here and
+`LmdbStore` in `cluster.storage`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+KEY_BYTES_MAX = 500
+"""No table key may be longer (LMDB's own bound is 511)."""
+
+
+class Table(IntEnum):
+    """The tables of a state. Numbers index into store internals; names are on disk: keep both."""
+
+    META = 0
+    KV = 1
+    LONG = 2
+    SESSIONS = 3
+    RESULTS = 4
+    EXPIRY = 5
+
+
+class ReadTransaction(Protocol):
+    """One committed state, unchanged by later commits. Not to be kept across an await."""
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The value of a key, or None."""
+        ...
+
+    def scan(self, table: Table, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Every key and value from `start` on (inclusive), in byte order; `b""` is the beginning.
+
+        In a write transaction an iterator is not continued after a put or delete in its table.
+        """
+        ...
+
+
+class WriteTransaction(ReadTransaction, Protocol):
+    """A state in the making: reads see its own writes, nobody else does before the commit."""
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        """Sets a key of 1 to `KEY_BYTES_MAX` bytes. Raises `StoreFull`."""
+        ...
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """Removes a key; says whether it was there. Raises `StoreFull`."""
+        ...
+
+
+class Store(Protocol):
+    """Ordered tables. One writer at a time; readers are not disturbed by it."""
+
+    def read(self) -> AbstractContextManager[ReadTransaction]:
+        """The last committed state."""
+        ...
+
+    def write(self) -> AbstractContextManager[WriteTransaction]:
+        """Commits at the end of the block; an exception inside drops everything.
+
+        Raises `StoreFull` from the end of the block when the commit finds no space.
+        """
+        ...
+
+    def close(self) -> None:
+        """Releases the store, all commits kept. No transaction may be open."""
+        ...

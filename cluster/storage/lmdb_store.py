@@ -1,0 +1,317 @@
+"""A state in LMDB: fast because it never syncs, safe because it is not believed after a crash.
+
+Commits go to the page cache alone. A process crash loses nothing of that; an operating-system crash
+may keep any part of it, in any order, so the content is then thrown away and rebuilt from the last
+snapshot and the log. Two small files next to the environment tell the cases apart:
+
+- `boot`, written at open: the boot id of the system that may be writing. Content written under the
+  boot id of now is intact.
+- `clean`, written after a stop that synced everything, removed before the next first write. While
+it is there the content is intact whatever the boot id.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lmdb
+
+from cluster.state.errors import CorruptState, StoreFull
+from cluster.state.store import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+_log = logging.getLogger(__name__)
+
+MAP_BYTES = 1 << 40
+"""Address space, not disk space: growing a map under a reader kills the process, so it never
+grows."""
+
+_BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
+_DAMAGE = (
+    lmdb.CorruptedError,
+    lmdb.InvalidError,
+    lmdb.PageNotFoundError,
+    lmdb.VersionMismatchError,
+)
+
+
+def read_boot_id() -> str | None:
+    """What tells this boot of the operating system from every other; None when it is unreadable."""
+    try:
+        return _BOOT_ID_PATH.read_text().strip() or None
+    except OSError:
+        return None
+
+
+class LmdbReadTransaction:
+    """Reads one state: see `cluster.state.store.ReadTransaction`."""
+
+    __slots__ = ("_cursors", "_tables", "_txn")
+
+    def __init__(self, txn: lmdb.Transaction[bytes], tables: _Tables) -> None:
+        self._txn = txn
+        self._tables = tables
+        self._cursors: list[lmdb.Cursor[bytes] | None] = [None] * len(Table)
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        return (self._cursors[table] or self._open_cursor(table)).get(key)
+
+    def scan(self, table: Table, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        cursor = self._tables.cursor(self._txn, table)
+        return cursor.iternext() if cursor.set_range(start) else iter(())
+
+    def _open_cursor(self, table: Table) -> lmdb.Cursor[bytes]:
+        cursor = self._cursors[table] = self._tables.cursor(self._txn, table)
+        return cursor
+
+
+class LmdbWriteTransaction(LmdbReadTransaction):
+    """A state in the making: see `cluster.state.store.WriteTransaction`."""
+
+    __slots__ = ()
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        (self._cursors[table] or self._open_cursor(table)).put(key, value)
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        cursor = self._cursors[table] or self._open_cursor(table)
+        return cursor.set_key(key) and cursor.delete()
+
+
+class _Tables:
+    """The environment with its opened databases, in the order of `Table`."""
+
+    __slots__ = ("_databases", "env")
+
+    def __init__(self, env: lmdb.Environment, before_write: Callable[[], None]) -> None:
+        self.env = env
+        self._databases = [self._open(table, before_write) for table in Table]
+
+    def _open(self, table: Table, before_write: Callable[[], None]) -> lmdb._Database:
+        name = table.name.lower().encode()
+        try:
+            return self.env.open_db(name, create=False)
+        except lmdb.NotFoundError:
+            before_write()
+            return self.env.open_db(name)
+
+    def cursor(self, txn: lmdb.Transaction[bytes], table: Table) -> lmdb.Cursor[bytes]:
+        return txn.cursor(self._databases[table])
+
+
+class _Reader:
+    """One read transaction that serves every read until the next commit.
+
+    Beginning one costs more than the read itself. It never holds back the reuse of pages: the store
+    retires it before a write begins, and it ends there unless a read is still inside.
+    """
+
+    __slots__ = ("_stale", "_transaction", "_txn", "_users")
+
+    def __init__(self, tables: _Tables) -> None:
+        self._txn = tables.env.begin()
+        self._transaction = LmdbReadTransaction(self._txn, tables)
+        self._users = 0
+        self._stale = False
+
+    def __enter__(self) -> LmdbReadTransaction:
+        assert not self._stale, "a read must begin where it is asked for"
+        self._users += 1
+        return self._transaction
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._users -= 1
+        if self._stale:
+            self.retire()
+        if error is not None:
+            _raise_damage(error)
+
+    def retire(self) -> None:
+        """No more reads begin here; ends with the last one that is inside."""
+        self._stale = True
+        if self._users == 0:
+            self._txn.abort()
+
+
+class _Writer:
+    """One write transaction: commits at the end of its block, or leaves no trace."""
+
+    __slots__ = ("_store", "_tables", "_txn")
+
+    def __init__(self, store: LmdbStore, tables: _Tables) -> None:
+        self._store = store
+        self._tables = tables
+
+    def __enter__(self) -> LmdbWriteTransaction:
+        self._store.begin_write()
+        self._txn = self._tables.env.begin(write=True)
+        return LmdbWriteTransaction(self._txn, self._tables)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._txn.abort()
+            _raise_full(error)
+            _raise_damage(error)
+            return
+        try:
+            self._txn.commit()
+        except (lmdb.Error, OSError) as failure:
+            _raise_full(failure)
+            raise
+        finally:
+            self._store.end_write()
+
+
+def _raise_full(error: BaseException) -> None:
+    no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if no_space or isinstance(error, (lmdb.DiskError, lmdb.MapFullError)):
+        raise StoreFull(f"no space for a commit to LMDB: {error}; make space") from error
+
+
+def _raise_damage(error: BaseException) -> None:
+    if isinstance(error, _DAMAGE):
+        raise CorruptState(f"LMDB: {error}; remove this replica's state") from error
+
+
+class LmdbStore:
+    """A `cluster.state.store.Store` in a directory of its own.
+
+    `boot_id` is what `read_boot_id` gives; None believes only a clean stop. Content that is not
+    believed is removed, with a warning in the log: the store is then empty. Raises `CorruptState`
+    when LMDB cannot read the files it should be able to.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, map_bytes: int = MAP_BYTES, boot_id: str | None
+    ) -> None:
+        self._trust = _Trust(Path(path), boot_id)
+        self._trust.prepare()
+        try:
+            env = lmdb.open(
+                os.fspath(path),
+                map_size=map_bytes,
+                max_dbs=len(Table),
+                sync=False,
+                metasync=False,
+                writemap=False,  # with it, a full disk is a SIGBUS
+            )
+            self._tables = _Tables(env, self._trust.revoke)
+        except _DAMAGE as error:
+            raise CorruptState(f"{path}: {error}; remove this replica's state") from error
+        self._env = env
+        self._reader: _Reader | None = None
+
+    def read(self) -> AbstractContextManager[LmdbReadTransaction]:
+        """The last committed state; reads until the next commit share one LMDB transaction."""
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = _Reader(self._tables)
+        return reader
+
+    def write(self) -> AbstractContextManager[LmdbWriteTransaction]:
+        """A transaction that commits without a sync; see `cluster.state.store.Store.write`."""
+        return _Writer(self, self._tables)
+
+    def close(self) -> None:
+        """Syncs everything, closes, and only then declares the content clean."""
+        self.end_write()
+        self._env.sync(True)
+        self._env.close()
+        self._trust.declare_clean()
+
+    def begin_write(self) -> None:
+        """Called by a write transaction before it begins."""
+        self._trust.revoke()
+        self.end_write()
+
+    def end_write(self) -> None:
+        """Called by a write transaction after its commit: reads begin anew."""
+        if self._reader is not None:
+            self._reader.retire()
+            self._reader = None
+
+
+class _Trust:
+    """The files that say whether the content of the directory may be believed."""
+
+    def __init__(self, path: Path, boot_id: str | None) -> None:
+        self._path = path
+        self._boot_id = boot_id
+        self._boot = path / "boot"
+        self._clean = path / "clean"
+        self._content = (path / "data.mdb", path / "lock.mdb")
+
+    def prepare(self) -> None:
+        """Before LMDB opens: removes content that is not to be believed, notes the boot id."""
+        if not self._path.exists():
+            self._path.mkdir(parents=True)
+            _sync_directory(self._path.parent)
+        self._is_clean = self._clean.exists()
+        same_boot = self._boot_id is not None and self._read_boot() == self._boot_id
+        if not self._is_clean and not same_boot and self._content[0].exists():
+            _log.warning(
+                "%s: not stopped cleanly before a reboot; emptied, to be rebuilt", self._path
+            )
+            self._remove_content()
+        # Only now: a crash before this line must not make the old content look like this boot's.
+        if not same_boot:
+            _write_synced(self._boot, self._boot_id or "")
+
+    def revoke(self) -> None:
+        """Before the first write: from here on only the boot id vouches for the content."""
+        if self._is_clean:
+            self._clean.unlink()
+            _sync_directory(self._path)
+            self._is_clean = False
+
+    def declare_clean(self) -> None:
+        """After LMDB synced and closed."""
+        if not self._is_clean:
+            _write_synced(self._clean, self._boot_id or "")
+
+    def _read_boot(self) -> str | None:
+        try:
+            return self._boot.read_text()
+        except FileNotFoundError:
+            return None
+
+    def _remove_content(self) -> None:
+        for file in self._content:
+            file.unlink(missing_ok=True)
+        _sync_directory(self._path)
+
+
+def _write_synced(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

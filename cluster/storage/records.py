@@ -1,0 +1,137 @@
+"""What the log holds: entries, hard states, truncations; and how each looks in bytes.
+
+A record begins with one byte for its kind. A new layout of a kind gets a new number, and numbers
+are never used twice; a reader that meets a number it does not know refuses the log.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENTRY_KIND = 1
+TRUNCATE_KIND = 2
+HARD_STATE_KIND = 3
+COMMIT_KIND = 4
+HEAD_KIND = 5
+
+ENTRY = struct.Struct("<BHQQI")  # kind, group, index, term, length; the data follow
+TRUNCATE = struct.Struct("<BHQ")  # kind, group, index
+HARD_STATE = struct.Struct("<BHQHQ")  # kind, group, term, voted for, commit
+COMMIT = struct.Struct("<BHQ")  # kind, group, commit
+HEAD = struct.Struct("<BHQHQQQQ")  # kind, then the fields of GroupHead
+
+GROUP_ID_MAX = 0xFFFF
+NODE_ID_MAX = 0xFFFF
+
+
+class Entry(NamedTuple):
+    """One entry of a group's log."""
+
+    # The field hides the method of `tuple`, which nobody wants of an entry.
+    index: int  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleMethodOverride]
+    term: int
+    data: bytes
+
+
+class HardState(NamedTuple):
+    """What a Raft group must know after a restart; `voted_for` 0 is nobody."""
+
+    term: int
+    voted_for: int
+    commit: int
+
+
+class GroupHead(NamedTuple):
+    """All that is known of a group but its entries; stands at the head of each segment."""
+
+    group_id: int
+    term: int
+    voted_for: int
+    commit: int
+    first_index: int
+    last_index: int
+    last_term: int
+
+
+class EntryRecord(NamedTuple):
+    """`Entry` of a group, its data still part of the batch that was read."""
+
+    group_id: int
+    entry_index: int
+    term: int
+    data: memoryview
+
+
+class TruncateRecord(NamedTuple):
+    """The entries from `from_index` on are no longer part of the group's log."""
+
+    group_id: int
+    from_index: int
+
+
+class HardStateRecord(NamedTuple):
+    """The hard state of a group from here on."""
+
+    group_id: int
+    term: int
+    voted_for: int
+    commit: int
+
+
+class CommitRecord(NamedTuple):
+    """The commit index of a group from here on."""
+
+    group_id: int
+    commit: int
+
+
+Record = EntryRecord | TruncateRecord | HardStateRecord | CommitRecord | GroupHead
+
+
+class BadRecord(Exception):
+    """Bytes with a good checksum that make no sense: written by a newer version, or by a bug."""
+
+
+def decode_records(payload: memoryview) -> Iterator[Record]:
+    """Yield the records of one batch in order; raises `BadRecord`."""
+    position = 0
+    end = len(payload)
+    while position < end:
+        kind = payload[position]
+        if kind == ENTRY_KIND:
+            _check_fits(payload, position, ENTRY)
+            _, group_id, index, term, nbytes = ENTRY.unpack_from(payload, position)
+            start = position + ENTRY.size
+            position = start + nbytes
+            if position > end:
+                raise BadRecord(f"entry {index} of group {group_id} is longer than its batch")
+            yield EntryRecord(group_id, index, term, payload[start:position])
+        else:
+            record, layout = _decode_fixed(kind, payload, position)
+            position += layout.size
+            yield record
+
+
+def _decode_fixed(kind: int, payload: memoryview, position: int) -> tuple[Record, struct.Struct]:
+    if kind == TRUNCATE_KIND:
+        _check_fits(payload, position, TRUNCATE)
+        return TruncateRecord(*TRUNCATE.unpack_from(payload, position)[1:]), TRUNCATE
+    if kind == HARD_STATE_KIND:
+        _check_fits(payload, position, HARD_STATE)
+        return HardStateRecord(*HARD_STATE.unpack_from(payload, position)[1:]), HARD_STATE
+    if kind == COMMIT_KIND:
+        _check_fits(payload, position, COMMIT)
+        return CommitRecord(*COMMIT.unpack_from(payload, position)[1:]), COMMIT
+    if kind == HEAD_KIND:
+        _check_fits(payload, position, HEAD)
+        return GroupHead(*HEAD.unpack_from(payload, position)[1:]), HEAD
+    raise BadRecord(f"unknown record kind {kind}, written by a newer version of this software")
+
+
+def _check_fits(payload: memoryview, position: int, layout: struct.Struct) -> None:
+    if position + layout.size > len(payload):
+        raise BadRecord("a record is cut short by the end of its batch")

@@ -1,0 +1,219 @@
+"""The write-ahead log of a node, shared by its Raft groups: one write and one sync cover them all.
+
+DESIGN.md says what stands on the disk and what a start makes of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cluster.storage.group_log import GroupLog
+from cluster.storage.records import ENTRY, GROUP_ID_MAX, BadRecord
+from cluster.storage.wal_buffer import LogBuffer, Position, SyncTicket
+from cluster.storage.wal_errors import WalDamaged
+from cluster.storage.wal_format import BATCH_HEADER, UNFINISHED_SUFFIX, segment_name
+from cluster.storage.wal_reader import LogReader
+from cluster.storage.wal_recovery import recover, settle_tail
+from cluster.storage.wal_replay import Replay
+from cluster.storage.wal_segments import SegmentPool, extend_segment
+from cluster.storage.wal_writer import SegmentWriter
+
+if TYPE_CHECKING:
+    from cluster.storage.files import Storage
+    from cluster.storage.wal_config import WalConfig
+
+_LOG = logging.getLogger("flo.storage")
+
+# While the disk is full this part of a segment is kept for votes and truncations, which cannot
+# wait.
+_RESERVED_FRACTION = 16
+
+
+class Wal:
+    """The log of a node. Made by `open`; `seal`, `write_and_sync`, `complete` make records durable.
+
+    Everything is for the loop thread, but `write_and_sync` and `prepare_next_segment` block and may
+    run in helper threads, one of each at a time. After a failed sync every call that writes raises
+    `WalFailed`: what the disk holds is then known only to a restart.
+    """
+
+    def __init__(self, storage: Storage, config: WalConfig) -> None:
+        """Read the log in `storage`; use `open`."""
+        self._storage = storage
+        self._config = config
+        self._groups: dict[int, GroupLog] = {}
+        self._ends: dict[int, int] = {}
+        self._ticket: SyncTicket | None = None
+        self._warned = False
+        self.written_lsn = 0
+        self._reader = LogReader(storage, self._ends)
+        self._buffer = LogBuffer(config, self._groups, Position(0, 0, 0, 1), self._ends)
+        storage.sync_directory()
+        self._recover()
+
+    @classmethod
+    def open(cls, storage: Storage, config: WalConfig) -> Wal:
+        """Open the log in `storage`, creating it if there is none. Blocks: it reads all of it.
+
+        What is found is durable when this returns. A batch torn by a crash is cut off. Raises
+        `WalDamaged`, with nothing changed on the disk, and `OSError`.
+        """
+        return cls(storage, config)
+
+    def group(self, group_id: int) -> GroupLog:
+        """Return the log of a group, the same object each time; a new group's log is empty."""
+        return self._groups.get(group_id) or self._new_group(group_id)
+
+    @property
+    def lsn(self) -> int:
+        """How many records were buffered since the log was opened."""
+        return self._buffer.lsn
+
+    @property
+    def durable_lsn(self) -> int:
+        """The `lsn` at the seal of the last complete ticket: so many records are durable."""
+        return self._buffer.durable_lsn
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether there are records for `seal` to take; a noted commit index alone is none."""
+        return self._buffer.has_unwritten
+
+    def seal(self) -> SyncTicket | None:
+        """Take the buffered records of all groups, `None` when there are none.
+
+        The ticket goes to `write_and_sync` and then to `complete`; only one may be under way.
+        """
+        self._buffer.check()
+        assert self._ticket is None, "the last ticket is not complete"
+        self._ticket = self._buffer.seal()
+        return self._ticket
+
+    def write_and_sync(self, ticket: SyncTicket) -> None:
+        """Write and sync a ticket: blocking, in any thread, while the loop thread buffers more.
+
+        Raises `OSError`. When a write failed or there was no space for a segment, nothing is lost
+        and the same ticket may be given again. When a sync failed, this log is at its end.
+        """
+        self._buffer.check()
+        assert ticket is self._ticket, "this ticket is not the one under way"
+        for batch in ticket.batches[ticket.written :]:
+            file, crc = self._writer.write(batch)
+            if batch is ticket.batches[-1]:
+                self.written_lsn = ticket.lsn
+            try:
+                file.sync()
+            except OSError:
+                # The kernel may have dropped the pages and call them clean: a second sync would
+                # lie.
+                self._buffer.failed = True
+                raise
+            self._writer.batch_synced(crc)
+            ticket.written += 1
+
+    def complete(self, ticket: SyncTicket) -> None:
+        """Move the durable positions of all groups forward after `write_and_sync` returned."""
+        self._buffer.check()
+        assert ticket is self._ticket, "this ticket is not the one under way"
+        assert ticket.is_synced, "this ticket is not written and synced"
+        self._ticket = None
+        self._buffer.durable_lsn = ticket.lsn
+        for group in ticket.groups:
+            group.on_synced()
+        self._warn_when_large()
+
+    def has_room(self, nbytes: int) -> bool:
+        """Whether an entry of `nbytes` may be appended: false while the disk is full.
+
+        It becomes true again when `prepare_next_segment` finds space.
+        """
+        self._buffer.check()
+        if self._pool.has_spare or not self._pool.disk_full:
+            return True
+        reserved = self._config.segment_bytes // _RESERVED_FRACTION
+        needed = nbytes + ENTRY.size + BATCH_HEADER.size
+        return self._buffer.free_bytes - reserved >= needed
+
+    def needs_segment(self) -> bool:
+        """Whether it is time to call `prepare_next_segment`; cheap, to be asked each turn.
+
+        True when the current segment is more than half full and no other is ready or being made.
+        While the disk is full, true only now and then.
+        """
+        position = self._buffer.position
+        return position.offset * 2 >= position.capacity and self._pool.wants_segment()
+
+    def prepare_next_segment(self) -> None:
+        """Make the next segment unless one is ready: blocking, in any thread.
+
+        A full disk makes `has_room` false and raises nothing; any other `OSError` ends this log.
+        """
+        self._buffer.check()
+        try:
+            self._pool.prepare()
+        except OSError:
+            self._buffer.failed = True
+            raise
+
+    def close(self) -> None:
+        """Release the files. Syncs nothing: what was not complete may be lost."""
+        self._writer.close()
+        self._reader.close()
+
+    def _new_group(self, group_id: int) -> GroupLog:
+        if not 0 <= group_id <= GROUP_ID_MAX:
+            raise ValueError(f"group {group_id} is not in 0..{GROUP_ID_MAX}")
+        if len(self._groups) >= self._config.groups_max:
+            raise ValueError(
+                f"group {group_id} is one more than groups_max {self._config.groups_max}: raise it"
+            )
+        group = GroupLog(
+            group_id, self._buffer, self._reader, tail_bytes_max=self._config.tail_bytes
+        )
+        self._groups[group_id] = group
+        return group
+
+    def _recover(self) -> None:
+        storage, config = self._storage, self._config
+        replay = Replay(self._groups, self._new_group)
+        recovered = recover(storage, replay)
+        try:
+            replay.finish()
+        except BadRecord as error:
+            raise WalDamaged(segment_name(min(recovered.ends)), 0, str(error)) from error
+        settle_tail(storage, recovered)
+        for name in storage.list():
+            if name.endswith(UNFINISHED_SUFFIX):
+                storage.remove(name)
+        for sequence in recovered.spares:
+            extend_segment(storage, sequence, config.segment_bytes)
+        tail = recovered.tail
+        self._ends.update(recovered.ends)
+        file = storage.open(segment_name(tail.sequence)) if tail.sequence else None
+        capacity = file.size() if file else 0
+        self._buffer.position = Position(tail.sequence, tail.end, capacity, tail.number + 1)
+        self._pool = SegmentPool(
+            storage,
+            config.segment_bytes,
+            spares=recovered.spares,
+            last=max([tail.sequence, *recovered.spares]),
+        )
+        self._writer = SegmentWriter(
+            self._pool, file=file, sequence=tail.sequence, previous_crc=tail.crc
+        )
+        if file is None:
+            self._pool.prepare()
+        self._warn_when_large()
+
+    def _warn_when_large(self) -> None:
+        nbytes = len(self._ends) * self._config.segment_bytes
+        if nbytes > self._config.warn_bytes and not self._warned:
+            self._warned = True
+            _LOG.warning(
+                "the log has %d segments, %d bytes, over warn_bytes %d: it grows until "
+                "snapshots let old segments go, and a start reads all of it",
+                len(self._ends),
+                nbytes,
+                self._config.warn_bytes,
+            )

@@ -1,0 +1,127 @@
+"""Segment files: filled with zero bytes ahead of time, so that a sync later is a pure data flush.
+
+Real writes and not `fallocate`: the first write to an extent that was only allocated changes the
+file system's metadata, and then each sync waits for its journal.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from cluster.storage.wal_format import UNFINISHED_SUFFIX, segment_name
+
+if TYPE_CHECKING:
+    from cluster.storage.files import File, Storage
+
+_LOG = logging.getLogger("flo.storage")
+_FILL_BYTES = 1 << 20
+_ZEROS = bytes(_FILL_BYTES)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+# While the disk is full, `wants_segment` says so only this often, so that asking each turn is no
+# busy loop.
+_ASKS_PER_RETRY = 64
+
+
+class SegmentPool:
+    """Makes segments and hands them to the writer. `prepare` and `take` may run in any thread."""
+
+    def __init__(
+        self, storage: Storage, segment_bytes: int, *, spares: list[int], last: int
+    ) -> None:
+        self.disk_full = False
+        self._storage = storage
+        self._segment_bytes = segment_bytes
+        self._spares = deque(spares)  # sequences of files that are ready and not in use
+        self._last = last  # the highest sequence that has a file
+        self._lock = threading.Lock()
+        self._asked = 0
+
+    @property
+    def has_spare(self) -> bool:
+        return bool(self._spares)
+
+    def wants_segment(self) -> bool:
+        """Whether `prepare` should be called: nothing is ready, and nobody is at it."""
+        if self._spares or self._lock.locked():
+            return False
+        if not self.disk_full:
+            return True
+        self._asked += 1
+        return self._asked % _ASKS_PER_RETRY == 0
+
+    def prepare(self) -> None:
+        """Make one segment ready unless one is. A full disk sets `disk_full` and raises nothing."""
+        with self._lock:
+            if self._spares:
+                return
+            try:
+                self._create_next()
+            except OSError as error:
+                if error.errno not in _NO_SPACE:
+                    raise
+
+    def take(self, sequence: int) -> File:
+        """Return segment `sequence`, making it first if none is ready; a full disk raises."""
+        with self._lock:
+            if not self._spares:
+                self._create_next()
+            assert self._spares[0] == sequence, f"segment {self._spares[0]} is next, not {sequence}"
+            file = self._storage.open(segment_name(sequence))
+            self._spares.popleft()
+            return file
+
+    def _create_next(self) -> None:
+        try:
+            create_segment(self._storage, self._last + 1, self._segment_bytes)
+        except OSError as error:
+            if error.errno in _NO_SPACE and not self.disk_full:
+                self.disk_full = True
+                _LOG.warning(
+                    "no space for the next log segment of %d bytes: "
+                    "no more entries are taken until there is",
+                    self._segment_bytes,
+                )
+            raise
+        self._last += 1
+        self._spares.append(self._last)
+        self.disk_full = False
+
+
+def create_segment(storage: Storage, sequence: int, segment_bytes: int) -> None:
+    """Create a synced segment of zero bytes; it has its name only when it is whole."""
+    name = segment_name(sequence)
+    unfinished = name + UNFINISHED_SUFFIX
+    file = storage.create(unfinished)
+    try:
+        fill_zeros(file, 0, segment_bytes)
+        file.sync()
+    except OSError:
+        # What was written of it takes the space that the state machines need to go on.
+        file.close()
+        storage.remove(unfinished)
+        raise
+    file.close()
+    storage.rename(unfinished, name)
+    # Before any batch: else a power cut takes the file with everything synced into it.
+    storage.sync_directory()
+
+
+def extend_segment(storage: Storage, sequence: int, segment_bytes: int) -> None:
+    """Bring an unused segment, made under a smaller `segment_bytes`, to the present size."""
+    file = storage.open(segment_name(sequence))
+    size = file.size()
+    if size < segment_bytes:
+        fill_zeros(file, size, segment_bytes)
+        file.sync()
+    file.close()
+
+
+def fill_zeros(file: File, start: int, end: int) -> None:
+    """Write zero bytes from `start` to `end`."""
+    for offset in range(start, end, _FILL_BYTES):
+        file.write_at(offset, _ZEROS[: min(_FILL_BYTES, end - offset)])

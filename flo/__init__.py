@@ -1,0 +1,1 @@
+"""Flo: key-value, queues and streams. The client side: what an application imports."""

@@ -1,0 +1,217 @@
+"""The connections of one client: at most one per node, opened when wanted, given up when silent."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from flo._endpoints import Endpoint
+from flo._retry import RetryPolicy
+from flo._tasks import TaskOwner
+from flo._transport import Channel, Connector
+from flo.exceptions import ConnectionFailedError
+
+CONNECT_TIMEOUT_S = 2.0
+# A node that answers nothing for so long, while it owes answers, is given up: it may be frozen, or the
+# network may drop packets. Longer than an election, during which a healthy node may hold requests.
+SILENCE_MAX_S = 3.0
+_SILENCE_CHECK_S = 0.5
+_RECONNECT = RetryPolicy(initial_backoff_ms=20, max_backoff_ms=2_000)
+
+_logger = logging.getLogger("flo")
+
+
+class _Node:
+    """What is known about the way to one address."""
+
+    __slots__ = ("channel", "connecting", "error", "failures", "not_before_s")
+
+    def __init__(self) -> None:
+        self.channel: Channel | None = None
+        self.connecting: asyncio.Task[None] | None = None
+        self.failures = 0
+        self.not_before_s = 0.0
+        self.error = "not tried yet"
+
+
+class Pool:
+    """Channels by address.
+
+    `endpoints`, the addresses given by the user, are kept for ever; others come from the partition table
+    and are forgotten with it. `on_change` is called whenever a channel came or went.
+    """
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint],
+        connector: Connector,
+        tasks: TaskOwner,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._endpoints = tuple(endpoints)
+        self._connector = connector
+        self._tasks = tasks
+        self._on_change = on_change
+        self._nodes = {endpoint: _Node() for endpoint in self._endpoints}
+        self._ready: list[Channel] = []
+        self._any_ready = asyncio.Event()
+        self._waiters = 0
+        self._turn = 0
+        self._closed = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether any node can be asked right now."""
+        return bool(self._ready)
+
+    def start(self) -> None:
+        """Begins to watch for silent nodes."""
+        self._tasks.spawn(self._watch(), "flo silence watch")
+
+    async def connect_first(self) -> None:
+        """Tries every endpoint once, returns with the first connection.
+
+        Raises ConnectionFailedError when none can be reached.
+        """
+        pending = {task for endpoint in self._endpoints if (task := self._start(endpoint))}
+        while pending and not self._ready:
+            _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        if not self._ready:
+            raise ConnectionFailedError(f"no node could be reached: {self.describe_failures()}")
+
+    def set_known(self, addresses: Iterable[Endpoint]) -> None:
+        """The addresses of the newest partition table: others, not the user's, are forgotten."""
+        known = {*self._endpoints, *addresses}
+        for endpoint in known - self._nodes.keys():
+            self._nodes[endpoint] = _Node()
+        for endpoint in self._nodes.keys() - known:
+            node = self._nodes[endpoint]
+            if node.channel is None and node.connecting is None:
+                del self._nodes[endpoint]
+
+    def channel_to(self, endpoint: Endpoint) -> Channel | None:
+        """The channel to a node. None, and one is being opened unless that failed just now."""
+        node = self._nodes.get(endpoint)
+        if node is None:
+            return None
+        if node.channel is not None:
+            return node.channel
+        for channel in self._ready:
+            if channel.peer == endpoint:
+                return channel
+        if node.not_before_s <= asyncio.get_running_loop().time():
+            self._start(endpoint)
+        return None
+
+    def any_channel(self, avoid: Channel | None = None) -> Channel | None:
+        """Some channel, another one than `avoid` when there is one; they take turns."""
+        ready = self._ready
+        if not ready:
+            return None
+        self._turn += 1
+        for shift in range(len(ready)):
+            channel = ready[(self._turn + shift) % len(ready)]
+            if channel is not avoid:
+                return channel
+        return avoid
+
+    async def wait_ready(self) -> None:
+        """Returns when a node is connected; every known address is tried until then."""
+        self._waiters += 1
+        try:
+            for endpoint in self._nodes:
+                self._start(endpoint)
+            await self._any_ready.wait()
+        finally:
+            self._waiters -= 1
+
+    async def open(self, endpoint: Endpoint) -> Channel:
+        """The channel to this very address. Raises ConnectionFailedError."""
+        node = self._nodes.setdefault(endpoint, _Node())
+        if node.channel is None:
+            task = self._start(endpoint)
+            assert task is not None, "nothing but a channel keeps a connect from starting"
+            await asyncio.wait((task,))
+        if node.channel is None:
+            raise ConnectionFailedError(f"{endpoint} could not be reached: {node.error}")
+        return node.channel
+
+    def describe_failures(self) -> str:
+        """Every address with why it is not connected, in one line."""
+        return ", ".join(
+            f"{endpoint} ({node.error})"
+            for endpoint, node in self._nodes.items()
+            if node.channel is None
+        )
+
+    async def close(self) -> None:
+        """Ends every channel and waits for it."""
+        self._closed = True
+        channels = list(self._ready)
+        for channel in channels:
+            channel.close("the client is closed")
+        for channel in channels:
+            await channel.wait_closed()
+
+    def _start(self, endpoint: Endpoint) -> asyncio.Task[None] | None:
+        node = self._nodes[endpoint]
+        if node.channel is None and node.connecting is None:
+            work = self._connect(endpoint, node)
+            node.connecting = self._tasks.spawn(work, f"flo connect {endpoint}")
+        return node.connecting
+
+    async def _connect(self, endpoint: Endpoint, node: _Node) -> None:
+        """Tries until connected as long as somebody waits, else once."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await asyncio.sleep(max(0.0, node.not_before_s - loop.time()))
+                if await self._try(endpoint, node):
+                    return
+                node.failures += 1
+                node.not_before_s = loop.time() + _RECONNECT.pause_s(node.failures)
+                if self._ready or not self._waiters:
+                    return
+        finally:
+            node.connecting = None
+
+    async def _try(self, endpoint: Endpoint, node: _Node) -> bool:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                channel = await self._connector.connect(endpoint, self._lost)
+        except TimeoutError:
+            node.error = f"no connection within {CONNECT_TIMEOUT_S:g} s"
+        except OSError as error:
+            node.error = error.strerror or str(error)
+        else:
+            node.channel = channel
+            node.failures = 0
+            self._ready.append(channel)
+            self._any_ready.set()
+            self._on_change()
+            return True
+        _logger.debug("%s: %s", endpoint, node.error)
+        return False
+
+    def _lost(self, channel: Channel) -> None:
+        if channel not in self._ready:
+            return
+        self._ready.remove(channel)
+        node = self._nodes[channel.endpoint]
+        node.channel = None
+        node.error = "the connection ended"
+        # Once at least somebody else shall be asked first: the node may be frozen, and still accept.
+        node.failures = 1
+        node.not_before_s = asyncio.get_running_loop().time() + _RECONNECT.pause_s(1)
+        if not self._ready:
+            self._any_ready.clear()
+        if not self._closed:
+            self._on_change()
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SILENCE_CHECK_S)
+            now = loop.time()
+            for channel in list(self._ready):
+                if channel.silence_s(now) > SILENCE_MAX_S:
+                    channel.close(f"it answered nothing for {SILENCE_MAX_S:g} s")

@@ -1,0 +1,255 @@
+"""One simulated run: random faults and clients from a seed, then a quiet end and the verdict."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from cluster.queries import GET, Result
+from cluster.raft.types import NodeId
+from cluster.state.commands import INCR, OPEN_SESSION, PUT, SESSION_UNKNOWN
+from cluster.storage.memory_files import Crash
+from tests.simulation.world import SimNode, World
+
+NAMESPACE = b"sim"
+COUNTER = b"counter"
+CLIENTS = 3
+QUIET_ROUNDS = 3_000
+
+
+@dataclass
+class Client:
+    """Increments one shared counter and puts unique values, one call at a time, with a session.
+
+    A call whose outcome is unknown, or that did not run, is repeated with the same triple at any
+    node, as a real client does.
+    """
+
+    name: int
+    rng: Random
+    session: int = 0
+    token: int = 0
+    sequence: int = 0
+    waiting: bool = False
+    pending: tuple[object, ...] | None = None
+    acknowledged: list[bytes] = field(default_factory=list[bytes])
+    incremented: list[int] = field(default_factory=list[int])
+    retries: int = 0
+
+    def act(self, node: SimNode) -> None:
+        """Sends the pending command, or a new one, to `node`."""
+        if self.waiting:
+            if self.rng.random() < 0.05:
+                # The client gives up on this try; the command may still be on its way.
+                self.waiting = False
+            return
+        if self.pending is None:
+            self.pending = self._next_command()
+        self.waiting = True
+        self.retries += 1
+        node.partition.submit(self.pending, 50, Try(self, self.pending))
+        node.turns.request(node.partition)
+
+    def _next_command(self) -> tuple[object, ...]:
+        if not self.session:
+            self.token = self.token or self.rng.getrandbits(60)
+            return (OPEN_SESSION, 0, 0, 0, self.token)
+        self.sequence += 1
+        triple = (self.session, self.sequence, self.sequence)
+        if self.rng.random() < 0.5:
+            return (INCR, *triple, NAMESPACE, COUNTER, 1)
+        key = b"%d-%d" % (self.name, self.sequence)
+        return (PUT, *triple, NAMESPACE, key, key, 0, 0, None)
+
+    def answered(self, command: tuple[object, ...], result: Result) -> None:
+        """A try of `command` was answered; a late one of an earlier command says nothing new."""
+        if command is not self.pending:
+            return
+        self.waiting = False
+        assert result[0] != SESSION_UNKNOWN, "a session was lost"
+        if result[0] != 0:
+            return
+        code = command[0]
+        if code == OPEN_SESSION:
+            assert isinstance(result[1], int)
+            self.session = result[1]
+        elif code == INCR:
+            assert isinstance(result[2], int)
+            self.incremented.append(result[2])
+        else:
+            assert isinstance(command[5], bytes)
+            self.acknowledged.append(command[5])
+        self.pending = None
+
+
+class Try:
+    """One try of a client's command. Implements `Waiter`."""
+
+    def __init__(self, client: Client, command: tuple[object, ...]) -> None:
+        self._client = client
+        self._command = command
+
+    def on_result(self, result: Result) -> None:
+        self._client.answered(self._command, result)
+
+    def on_not_leader(self, leader: NodeId) -> None:
+        self._again()
+
+    def on_unknown(self) -> None:
+        self._again()
+
+    def _again(self) -> None:
+        if self._client.pending is self._command:
+            self._client.waiting = False
+
+
+class Run:
+    """The schedule of one seed."""
+
+    def __init__(self, seed: int, *, nodes: int, steps: int, power_loss: bool = True) -> None:
+        self.world = World(seed, nodes)
+        self.rng = self.world.rng
+        self.steps = steps
+        self.crashes = [Crash.PROCESS, Crash.SYNCED, Crash.SUBSET] if power_loss else [Crash.PROCESS]
+        self.clients = [Client(n, Random(self.rng.getrandbits(32))) for n in range(CLIENTS)]
+
+    def execute(self) -> None:
+        """Raises AssertionError when a promise was broken."""
+        for a, b in self.world.pairs:
+            self.world.connect(a, b)
+        for _ in range(self.steps):
+            self._step()
+            self.world.check()
+        self._heal()
+        for _ in range(QUIET_ROUNDS):
+            self._quiet_round()
+            if self._settled():
+                break
+        self._judge()
+
+    def _step(self) -> None:
+        world, rng = self.world, self.rng
+        world.clock.now += rng.choice((0.001, 0.005, 0.02, 0.05))
+        for node in world.nodes.values():
+            if node.alive and not node.paused:
+                if rng.random() < 0.6:
+                    node.tick()
+                for _ in range(rng.randrange(3)):
+                    node.run_callbacks()
+        for a, b in world.links:
+            if rng.random() < 0.6:
+                world.deliver(a, b, rng.choice((1, 2, 5, 50)))
+        for client in self.clients:
+            if rng.random() < 0.3:
+                node = world.nodes[rng.choice(world.node_ids)]
+                if node.alive and not node.paused:
+                    client.act(node)
+        self._inject()
+
+    def _inject(self) -> None:
+        world, rng = self.world, self.rng
+        pair = rng.choice(world.pairs)
+        ends = pair if rng.random() < 0.5 else (pair[1], pair[0])
+        draw = rng.random()
+        if draw < 0.02:
+            world.disconnect(*pair)
+        elif draw < 0.06:
+            world.connect(*pair)
+        elif draw < 0.065:
+            world.links[ends].cut = True
+        elif draw < 0.085:
+            world.duplicate(*ends)
+        elif draw < 0.115:
+            world.deliver_leftover(*ends)
+        elif draw < 0.12:
+            for other in world.pairs:
+                if pair[0] in other:
+                    world.disconnect(*other)
+        elif draw < 0.126:
+            self._crash(rng.choice(world.node_ids))
+        elif draw < 0.15:
+            world.restart(rng.choice(world.node_ids))
+        elif draw < 0.155:
+            world.nodes[rng.choice(world.node_ids)].paused = True
+        elif draw < 0.18:
+            for node in world.nodes.values():
+                node.paused = False
+        elif draw < 0.19:
+            world.clock.wall_offset_ms += rng.randrange(-5000, 5000)
+        elif draw < 0.20:
+            peer = rng.choice(world.node_ids)
+            for node in world.nodes.values():
+                if node.alive and node.group.is_leader and node.node_id != peer:
+                    node.group.transfer_leadership(peer)
+
+    def _crash(self, node_id: NodeId) -> None:
+        if self.world.nodes[node_id].alive:
+            self.world.crash(node_id, self.rng.choice(self.crashes))
+            for client in self.clients:
+                # Whoever waited for that node hears nothing.
+                client.waiting = False
+
+    def _heal(self) -> None:
+        world = self.world
+        for node in world.nodes.values():
+            node.paused = False
+            world.restart(node.node_id)
+        for pair in world.pairs:
+            world.disconnect(*pair)
+            world.connect(*pair)
+        for link in world.links.values():
+            link.leftovers.clear()
+
+    def _quiet_round(self) -> None:
+        world = self.world
+        world.clock.now += 0.02
+        for node in world.nodes.values():
+            node.tick()
+            for _ in range(3):
+                node.run_callbacks()
+        for a, b in world.links:
+            world.deliver(a, b, 1000)
+        world.check()
+        for client in self.clients:
+            if client.pending is not None:
+                client.act(world.nodes[self.rng.choice(world.node_ids)])
+
+    def _settled(self) -> bool:
+        """Everybody answered, everybody has everything, and somebody leads."""
+        nodes = list(self.world.nodes.values())
+        same = len({(node.replica.applied_index, node.log.last_index) for node in nodes}) == 1
+        led = any(node.group.is_ready for node in nodes)
+        answered = all(client.pending is None for client in self.clients)
+        return led and same and answered and nodes[0].replica.applied_index == nodes[0].log.last_index
+
+    def _judge(self) -> None:
+        assert self._settled(), "no progress after the faults stopped"
+        nodes = list(self.world.nodes.values())
+        assert len({node.replica.digest() for node in nodes}) == 1, "replicas differ"
+        for client in self.clients:
+            for key in client.acknowledged:
+                assert self._read(key) == key, f"acknowledged {key!r} is gone"
+        counted = [value for client in self.clients for value in client.incremented]
+        assert len(set(counted)) == len(counted), "two increments got the same answer"
+        stored = int.from_bytes(self._read(COUNTER) or b"", "little")
+        assert stored == len(counted), f"{len(counted)} increments acknowledged, {stored} counted"
+
+    def _read(self, key: bytes) -> bytes | None:
+        answers: list[Result] = []
+
+        class Collect:
+            def on_result(self, result: Result) -> None:
+                answers.append(result)
+
+            def on_not_leader(self, leader: NodeId) -> None:
+                raise AssertionError(f"not the leader; {leader} is")
+
+            def on_unknown(self) -> None:
+                raise AssertionError("a read cannot be unknown")
+
+        self.world.nodes[1].partition.read_stale(GET, (NAMESPACE, key), Collect())
+        value = answers[0][2] if answers[0][0] == 0 else None
+        assert value is None or isinstance(value, bytes)
+        return value
+
+    @property
+    def acknowledged(self) -> int:
+        return sum(len(c.acknowledged) + len(c.incremented) for c in self.clients)

@@ -1,0 +1,249 @@
+"""A cluster in one process, driven by a seed: real log, Raft layer, state machine and turns over a
+simulated clock, network and disk."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from random import Random
+from typing import ParamSpec, TypeVar, cast
+
+import msgpack
+
+from cluster.config import Limits
+from cluster.partition import Partition
+from cluster.raft.group import RaftGroup
+from cluster.raft.types import GroupConfig, NodeId
+from cluster.replica import Replica
+from cluster.state.machine import StateMachine
+from cluster.state.memory_store import MemoryStore
+from cluster.storage.memory_files import Crash, MemoryStorage
+from cluster.storage.records import Entry
+from cluster.storage.wal import Wal
+from cluster.storage.wal_config import WalConfig
+from cluster.turn import Turns
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LIMITS = Limits(batch_commands_max=4, apply_bytes_per_turn=200)
+"""Small, so that batches are cut and applying takes several turns."""
+WAL = WalConfig(segment_bytes=16 << 10, tail_bytes=600, batch_bytes_max=4 << 10, groups_max=4)
+
+
+class SimClock:
+    """Time moves only when the world says so, but for a tick at each reading."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.wall_offset_ms = 1_700_000_000_000
+
+    def monotonic(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def wall_ms(self) -> int:
+        return self.wall_offset_ms + int(self.now * 1000)
+
+
+class InlineExecutor(Executor):
+    """Runs at once: a simulation has no threads."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        future: Future[T] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class Link:
+    """One direction between two nodes: first in, first out while connected."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.cut = False
+        """Sent messages vanish, the sender notices nothing."""
+        self.queue: deque[bytes] = deque()
+        self.leftovers: deque[bytes] = deque()
+        """In flight when the connection broke; an old socket may still deliver them."""
+
+
+class SimNode:
+    """One node. Its disk and, unless the machine crashes, its state store outlive it."""
+
+    def __init__(self, world: "World", node_id: NodeId) -> None:
+        self.world = world
+        self.node_id = node_id
+        self.storage = MemoryStorage()
+        self.store = MemoryStore()
+        self.clock = SimClock()
+        self.alive = False
+        self.paused = False
+        self.callbacks: deque[Callable[[], None]] = deque()
+        self.start()
+
+    def start(self) -> None:
+        self.callbacks.clear()
+        self.wal = Wal.open(self.storage, WAL)
+        self.replica = Replica(self.store, StateMachine())
+        log = self.wal.group(0)
+        self.log = log
+        self.group = RaftGroup(
+            GroupConfig(0, self.node_id, self.world.node_ids, message_bytes=200, window_bytes=600),
+            wal=self.wal,
+            log=log,
+            clock=self.world.clock,
+            rng=Random(self.world.rng.getrandbits(32)),
+            applied_index=self.replica.applied_index,
+        )
+        self.partition = Partition(
+            0,
+            group=self.group,
+            log=log,
+            replica=self.replica,
+            clock=self.world.clock,
+            limits=LIMITS,
+        )
+        self.turns = Turns(
+            wal=self.wal,
+            network=self,
+            clock=self.world.clock,
+            call_soon=self.callbacks.append,
+            call_soon_threadsafe=self.callbacks.append,
+            on_failure=self._failed,
+            executor=InlineExecutor(),
+        )
+        self.alive = True
+        self.turns.request(self.partition)
+
+    def _failed(self, error: BaseException) -> None:
+        raise AssertionError(f"node {self.node_id} failed") from error
+
+    def run_callbacks(self) -> None:
+        for _ in range(len(self.callbacks)):
+            self.callbacks.popleft()()
+
+    def tick(self) -> None:
+        self.partition.tick()
+        self.turns.request(self.partition)
+
+    def receive(self, sender: NodeId, packed: bytes) -> None:
+        message = cast(list[object], msgpack.unpackb(packed))
+        self.partition.step(sender, message)
+        self.turns.request(self.partition)
+
+    # --- the network as a turn sees it ---
+
+    def send_packed(self, node_id: NodeId, packed: bytes) -> bool:
+        link = self.world.links[self.node_id, node_id]
+        if not link.up:
+            return False
+        if not link.cut:
+            link.queue.append(packed)
+        return True
+
+    def flush(self) -> None:
+        """Messages are on the link as soon as they are sent."""
+
+
+class World:
+    """Nodes, links and time. `check` asserts what must hold at any moment."""
+
+    def __init__(self, seed: int, nodes: int) -> None:
+        self.rng = Random(seed)
+        self.clock = SimClock()
+        self.node_ids = tuple(range(1, nodes + 1))
+        self.links = {(a, b): Link() for a in self.node_ids for b in self.node_ids if a != b}
+        self.nodes: dict[NodeId, SimNode] = {}
+        for node_id in self.node_ids:
+            self.nodes[node_id] = SimNode(self, node_id)
+        self.leaders: dict[int, NodeId] = {}
+        self.committed: dict[int, Entry] = {}
+        self._checked: dict[NodeId, int] = dict.fromkeys(self.node_ids, 0)
+
+    @property
+    def pairs(self) -> list[tuple[NodeId, NodeId]]:
+        return [(a, b) for a in self.node_ids for b in self.node_ids if a < b]
+
+    # --- faults ---
+
+    def connect(self, a: NodeId, b: NodeId) -> None:
+        if self.links[a, b].up or not (self.nodes[a].alive and self.nodes[b].alive):
+            return
+        for me, other in ((a, b), (b, a)):
+            link = self.links[me, other]
+            link.up, link.cut = True, False
+            node = self.nodes[me]
+            node.group.peer_connected(other)
+            node.turns.request(node.partition)
+
+    def disconnect(self, a: NodeId, b: NodeId) -> None:
+        if not self.links[a, b].up:
+            return
+        for me, other in ((a, b), (b, a)):
+            link = self.links[me, other]
+            link.up = False
+            link.leftovers.extend(link.queue)
+            link.queue.clear()
+            node = self.nodes[me]
+            if node.alive:
+                node.group.peer_disconnected(other)
+                node.turns.request(node.partition)
+
+    def crash(self, node_id: NodeId, mode: Crash) -> None:
+        """The process dies; with any other mode than PROCESS the machine does."""
+        node = self.nodes[node_id]
+        for other in self.node_ids:
+            if other != node_id:
+                self.disconnect(min(node_id, other), max(node_id, other))
+                self.links[node_id, other].leftovers.clear()
+                self.links[other, node_id].leftovers.clear()
+        node.alive = False
+        node.storage.crash(self.rng, mode)
+        if mode is not Crash.PROCESS:
+            node.store = MemoryStore()
+        self._checked[node_id] = 0
+
+    def restart(self, node_id: NodeId) -> None:
+        if not self.nodes[node_id].alive:
+            self.nodes[node_id].start()
+
+    def deliver(self, a: NodeId, b: NodeId, count: int) -> None:
+        link, node = self.links[a, b], self.nodes[b]
+        while count and link.queue and node.alive and not node.paused:
+            node.receive(a, link.queue.popleft())
+            count -= 1
+
+    def deliver_leftover(self, a: NodeId, b: NodeId) -> None:
+        """A message of a connection that was replaced arrives after all."""
+        link, node = self.links[a, b], self.nodes[b]
+        if link.leftovers and node.alive and not node.paused:
+            node.receive(a, link.leftovers.popleft())
+
+    def duplicate(self, a: NodeId, b: NodeId) -> None:
+        link = self.links[a, b]
+        if link.queue:
+            link.leftovers.append(self.rng.choice(list(link.queue)))
+
+    # --- invariants ---
+
+    def check(self) -> None:
+        """One leader per term; what is committed anywhere stays, and is the same everywhere."""
+        for node in self.nodes.values():
+            if not node.alive:
+                continue
+            assert node.partition.broken is None, f"node {node.node_id}: {node.partition.broken}"
+            term = node.group.leads_term
+            if term:
+                leader = self.leaders.setdefault(term, node.node_id)
+                assert leader == node.node_id, f"term {term} led by {leader} and {node.node_id}"
+            self._check_committed(node)
+
+    def _check_committed(self, node: SimNode) -> None:
+        assert node.replica.applied_index <= node.group.commit_index <= node.log.durable_index
+        first = self._checked[node.node_id] + 1
+        last = node.group.commit_index
+        if first > last:
+            return
+        for entry in node.log.entries(first, last + 1):
+            known = self.committed.setdefault(entry.index, entry)
+            assert known == entry, f"entry {entry.index} is {known} and, on {node.node_id}, {entry}"
+        self._checked[node.node_id] = last

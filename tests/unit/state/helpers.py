@@ -1,0 +1,103 @@
+"""What the tests of the state machine share: commands in few words, and a replica to run them on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cluster.replica import COMMANDS_KIND, NOOP_KIND, Replica
+from cluster.state import commands
+from cluster.state.commands import encode_entry
+from cluster.state.kv import kv_get
+from cluster.state.machine import StateMachine
+from cluster.state.memory_store import MemoryStore
+from cluster.storage.records import Entry
+
+if TYPE_CHECKING:
+    from cluster.state.commands import Command, Result
+    from cluster.state.keyspace import Record
+    from cluster.state.store import Store
+
+NAMESPACE = b"default"
+START_MS = 1_700_000_000_000
+
+
+class Triple(NamedTuple):
+    """Session, sequence and floor of a command."""
+
+    session: int = 0
+    sequence: int = 0
+    floor: int = 0
+
+
+NO_SESSION = Triple()
+
+
+def put(
+    key: bytes,
+    value: bytes,
+    *,
+    ttl_ms: int = 0,
+    flags: int = 0,
+    cas: int | None = None,
+) -> Command:
+    return (commands.PUT, *NO_SESSION, NAMESPACE, key, value, ttl_ms, flags, cas)
+
+
+def delete(key: bytes, *, cas: int | None = None) -> Command:
+    return (commands.DELETE, *NO_SESSION, NAMESPACE, key, cas)
+
+
+def incr(key: bytes, delta: int = 1) -> Command:
+    return (commands.INCR, *NO_SESSION, NAMESPACE, key, delta)
+
+
+def expire(key: bytes, ttl_ms: int, *, cas: int | None = None) -> Command:
+    return (commands.EXPIRE, *NO_SESSION, NAMESPACE, key, ttl_ms, cas)
+
+
+def open_session(token: int) -> Command:
+    return (commands.OPEN_SESSION, *NO_SESSION, token)
+
+
+def within(triple: Triple, command: Command) -> Command:
+    """The same command, sent in a session."""
+    return (command[0], *triple, *command[4:])
+
+
+def commands_entry(index: int, stamp_ms: int, *batch: Command) -> Entry:
+    return Entry(index, 1, bytes([COMMANDS_KIND]) + encode_entry(stamp_ms, batch))
+
+
+def noop_entry(index: int) -> Entry:
+    return Entry(index, 1, bytes([NOOP_KIND]))
+
+
+class Bench:
+    """A replica, and the log it was given."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store: Store = MemoryStore() if store is None else store
+        self.replica = Replica(self.store, StateMachine())
+        self.log: list[Entry] = []
+
+    def run(self, *batch: Command, at_ms: int = 0) -> list[Result]:
+        """Applies one entry, stamped `at_ms` after the start; its results."""
+        entry = commands_entry(self.replica.applied_index + 1, START_MS + at_ms, *batch)
+        self.log.append(entry)
+        return self.replica.apply([entry], entry.index)[0]
+
+    def one(self, command: Command, *, at_ms: int = 0) -> Result:
+        """Applies an entry of one command; its result."""
+        return self.run(command, at_ms=at_ms)[0]
+
+    def get(self, key: bytes) -> Record | None:
+        with self.replica.view() as (txn, stamp_ms):
+            return kv_get(txn, stamp_ms, NAMESPACE, key)
+
+    def value(self, key: bytes) -> bytes | None:
+        record = self.get(key)
+        return None if record is None else record.value
+
+    def restart(self) -> None:
+        """A new process over the same store."""
+        self.replica = Replica(self.store, StateMachine())

@@ -1,0 +1,67 @@
+"""The bytes of entries: they stay readable forever, and what is not known is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.state import commands
+from cluster.state.commands import Command, decode_entry, encode_entry
+from cluster.state.errors import UnknownCommand
+from cluster.state.machine import HANDLERS
+from cluster.state.packing import pack
+from tests.unit.state.helpers import (
+    Triple,
+    delete,
+    expire,
+    incr,
+    open_session,
+    put,
+    within,
+)
+
+ALL: list[Command] = [
+    within(Triple(7, 12, 9), put(b"k", b"v", ttl_ms=2**44, flags=3, cas=2**64 - 1)),
+    delete(b"k", cas=5),
+    incr(b"k", -(2**63)),
+    expire(b"k", 0),
+    open_session(2**64 - 1),
+]
+
+
+def test_every_command_survives_the_round_trip() -> None:
+    assert decode_entry(encode_entry(123, ALL)) == (123, tuple(ALL))
+
+
+def test_every_command_has_a_handler_and_a_layout() -> None:
+    assert {command[0] for command in ALL} == set(HANDLERS)
+
+
+def test_a_clock_entry_has_no_commands() -> None:
+    assert decode_entry(encode_entry(5, [])) == (5, ())
+
+
+def test_codes_and_bytes_never_change() -> None:
+    codes = (commands.PUT, commands.DELETE, commands.INCR, commands.EXPIRE, commands.OPEN_SESSION)
+    assert codes == (0x100, 0x103, 0x10B, 0x113, 0xF001)
+    assert encode_entry(7, [within(Triple(1, 2, 3), put(b"k", b"v"))]).hex() == (
+        "930107919acd0100010203c40764656661756c74c4016bc401760000c0"
+    )
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b"\xc1", id="no msgpack"),
+        pytest.param(pack((1, 5, ALL))[:-1], id="cut short"),
+        pytest.param(pack((1, 5, ALL)) + b"\x00", id="something after the end"),
+        pytest.param(pack(7), id="no entry"),
+        pytest.param(pack((1, 5, (7,))), id="no command"),
+        pytest.param(pack((1, 5, ((),))), id="empty command"),
+        pytest.param(pack((2, 5, ())), id="newer entry version"),
+        pytest.param(pack((1, 5, ((0x999, 0, 0, 0),))), id="newer command"),
+        pytest.param(pack((1, 5, ((*incr(b"k"), 1),))), id="newer layout of a command"),
+    ],
+)
+def test_what_is_not_known_is_refused(payload: bytes) -> None:
+    with pytest.raises(UnknownCommand):
+        decode_entry(payload)

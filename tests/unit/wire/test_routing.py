@@ -1,0 +1,47 @@
+"""Golden values of the routing: a change here would orphan every stored key.
+
+The hashes were computed apart from the code, with `b2sum -l 64` over namespace, NUL and routing part,
+its 16 hex digits read as a little-endian number.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from flo.wire import partition_of, routing_part
+
+
+@pytest.mark.parametrize(
+    ("key", "part"),
+    [
+        (b"k", b"k"),
+        (b"", b""),
+        (b"user:42", b"user:42"),
+        (b"user:42:name", b"user:42"),
+        (b"user:42:name:first", b"user:42"),
+        (b"a:b:", b"a:b"),
+        (b"::", b":"),
+        (b":a:b", b":a"),
+        (b"{user:42}:name", b"user:42"),
+        (b"x:{tag}:y:z", b"tag"),
+        (b"{a}{b}", b"a"),
+        (b"{{a}}", b"{a"),
+        (b"a{}b:c:d", b"a{}b:c"),
+        (b"{}{a}", b"{}{a}"),
+        (b"}{a", b"}{a"),
+        (b"}{a}", b"a"),
+        (b"{open", b"{open"),
+        (b"{a:b:c", b"{a:b"),
+    ],
+)
+def test_routing_part(key: bytes, part: bytes) -> None:
+    assert routing_part(key) == part
+
+
+@pytest.mark.parametrize(
+    ("namespace", "key", "number"),
+    GOLDEN,
+)
+def test_golden_partitions(namespace: bytes, key: bytes, number: int) -> None:
+    for partition_count in (1, 2, 8, 13, 64, 65_535):
+        assert partition_of(namespace, key, partition_count) == number % partition_count

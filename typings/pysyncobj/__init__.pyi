@@ -1,0 +1,1 @@
+from pysyncobj.syncobj import SyncObj as SyncObj
