@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cluster.queries import Result
 from cluster.raft.types import NodeId
-from cluster.state.sessions import BELOW_FLOOR, SESSION_UNKNOWN
+from cluster.state.commands import BELOW_FLOOR, SESSION_UNKNOWN
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:

@@ -54,6 +54,9 @@ class NodeConfig:
     partition_count: int = 8
     replication: int = 3
     secret: bytes | None = None
+    advertise: Address | None = None
+    """Where clients reach this node; by default where it listens, or, when that is every
+    interface, the host of its own peer address."""
     request_timeout_ms: int = 5_000
     """How long a request of a client that names no deadline is tried."""
     limits: Limits = field(default_factory=Limits)
@@ -72,3 +75,16 @@ class NodeConfig:
                 f"replication {self.replication} needs as many nodes; the cluster has"
                 f" {len(self.members)}"
             )
+
+    @property
+    def client_address(self) -> Address:
+        """What this node tells clients about itself."""
+        if self.advertise is not None:
+            return self.advertise
+        if self.listen.host not in _EVERY_INTERFACE:
+            return self.listen
+        own = next(member for member in self.members if member.node_id == self.node_id)
+        return Address(own.address.host, self.listen.port)
+
+
+_EVERY_INTERFACE = ("", "0.0.0.0", "::", "*")

@@ -324,7 +324,7 @@ def _read(path: Path) -> dict[str, object]:
         )
     content = fields.get("content")
     if (
-        version is None
+        version != _FORMAT
         or not isinstance(content, dict)
         or fields.get("checksum") != _checksum(cast("object", content))
     ):

@@ -67,6 +67,7 @@ _MESSAGES: dict[Reason, Callable[[Result], str]] = {
     Reason.NOT_FOUND: lambda _: "no such key",
     Reason.WRONG_TYPE: lambda _: "the value is no counter: it is not 8 bytes long",
     Reason.OUT_OF_RANGE: lambda _: "the counter would leave the signed 64-bit range",
+    Reason.INTERNAL: lambda _: "the node made a mistake; its log has the details",
     Reason.UNKNOWN_OP: lambda _: "the leader runs a version without this operation",
 }
 

@@ -5,7 +5,7 @@ result, `not_leader` (nothing was appended), or `unknown` (it may or may not be 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from cluster.queries import QUERIES, ClockBehindError, Result, View
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flo.partition")
 
-BROKEN = (InvariantBrokenError, CorruptState, UnknownCommand, AssertionError)
-"""Whatever must stop a replica rather than let it guess."""
+BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What only a mistake of ours raises."""
+BROKEN = (InvariantBrokenError, CorruptState, UnknownCommand, AssertionError, *BUGS)
+"""Whatever must stop a replica rather than let it guess; the node's others go on."""
 
 _COMMAND_OVERHEAD_BYTES = 64
 
@@ -74,6 +76,8 @@ class Partition:
         self.broken: str | None = None
         """Why this replica stopped; it then serves nothing and says nothing to its peers."""
         self.disk_full = False
+        self.on_leader: Callable[[int, NodeId], None] = _tell_nobody
+        """Called with (partition, leader) when this replica learns of a leader, or of none (0)."""
         self._log = log
         self._limits = limits
         self._stamps = Stamps(clock)
@@ -125,10 +129,12 @@ class Partition:
             return
         try:
             with self.replica.view() as (txn, stamp_ms):
-                waiter.on_result(QUERIES[code](View(txn, stamp_ms, None), args))
-        except BROKEN as error:
+                result = self._query(View(txn, stamp_ms, None), code, args)
+        except CorruptState as error:
             self._break(error)
             waiter.on_not_leader(0)
+        else:
+            waiter.on_result(result)
 
     # --- a turn, in this order ---
 
@@ -299,16 +305,28 @@ class Partition:
             for reads in batches:
                 for read in reads:
                     try:
-                        result = QUERIES[read.code](view, read.args)
+                        result = self._query(view, read.code, read.args)
                     except ClockBehindError:
                         self._reads_behind_clock.append(read)
                     else:
                         read.waiter.on_result(result)
 
+    def _query(self, view: View, code: int, args: Sequence[object]) -> Result:
+        try:
+            return QUERIES[code](view, args)
+        except BUGS:
+            # A read changes nothing: the mistake costs this one answer, not the replica.
+            logger.exception("partition %d: query 0x%x failed", self.partition_id, code)
+            return (Reason.INTERNAL,)
+
     # --- leadership ---
 
     def _notice_leadership(self) -> None:
         """Tells every waiter when this replica's leadership ended or began anew."""
+        leader = self.group.leader
+        if leader != self._leader_seen:
+            self._leader_seen = leader
+            self.on_leader(self.partition_id, leader)
         for token in self.group.take_lost_reads():
             self._refuse_reads(self._asked_reads.pop(token))
         if self.group.leads_term == self._led_term:
@@ -351,6 +369,10 @@ class Partition:
         self._refuse_reads(lost + self._new_reads)
         self._new_reads = []
         self._give_up_all()
+
+
+def _tell_nobody(_partition: int, _leader: NodeId) -> None:
+    """Before a node is listening."""
 
 
 def _size_of(command: Command) -> int:

@@ -50,8 +50,8 @@ class View:
             namespace,
             prefix,
             after,
-            limit,
-            max_bytes,
+            limit=limit,
+            max_bytes=max_bytes,
             keys_only=bool(args[5]),
         )
         for _, record in page.entries:

@@ -54,7 +54,7 @@ class Replica:
         """
         assert self._usable, "this replica stopped at an error: open it again"
         last_index = entries[-1].index
-        assert last_index <= durable_index, f"entry {last_index} is synced up to {durable_index}"
+        assert last_index <= durable_index, f"entry {last_index}, log synced to {durable_index}"
         self._usable = False
         try:
             with self._store.write() as txn:

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Final, TypeVar, cast
 
 from flo import _failures as failures
+from flo._deadlines import Deadlines
 from flo._endpoints import Endpoint
 from flo._retry import RetryPolicy
 from flo._router import Router
 from flo._sessions import Session, Sessions
-from flo._transport import EXPIRED, Channel, Expired, Lost, Reply
+from flo._slots import Slots
+from flo._transport import Channel, Expired, Lost, Reply
 from flo.exceptions import (
     ConnectionFailedError,
     FloError,
@@ -34,6 +36,12 @@ from flo.wire.status import Ran, Reason, Refusal
 TIMEOUT_MS_MAX = 86_400_000
 # The server shall give up a little before us: its refusal says more than silence.
 _ANSWER_MARGIN_MAX_MS = 200
+# With less time than this left, another try has no chance.
+_TRY_MIN_S = 0.02
+
+_FAILED: Final = (Refusal, Lost, Expired)
+
+_T = TypeVar("_T")
 
 
 class Call:
@@ -60,8 +68,8 @@ class Call:
         self.is_write = is_write
         self.attempts = 0
         self.channel: Channel | None = None
-        # Set for a write once it has its place in a session; floor and sequence stay the same from try
-        # to try, which is what makes the tries one write.
+        # Set for a write once it has its place in a session; floor and sequence stay the same from
+        # try to try, which is what makes the tries one write.
         self.session: Session | None = None
         self.sequence = (0, 0)
         self.may_have_run = False
@@ -95,7 +103,7 @@ class Call:
 
 
 class Caller:
-    """Makes calls. Bounded: past `in_flight_max` calls, further ones wait, first come first served."""
+    """Makes calls. Past `in_flight_max` of them further ones wait, first come first served."""
 
     def __init__(
         self, router: Router, *, timeout_ms: float, retry: RetryPolicy, in_flight_max: int
@@ -104,14 +112,20 @@ class Caller:
         self._timeout_s = _seconds(timeout_ms)
         self._retry = retry
         self._in_flight_max = in_flight_max
-        self._slots = asyncio.Semaphore(in_flight_max)
+        self._slots = Slots(in_flight_max)
         self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(self._loop)
         self.sessions = Sessions(self._open_session)
         self._closed = False
+
+    def partition_of(self, namespace: bytes, key: bytes) -> int:
+        """Where a key lives."""
+        return self._router.partition_of(namespace, key)
 
     def close(self) -> None:
         """Calls that are under way end with NotConnectedError, or as what they were answered."""
         self._closed = True
+        self._deadlines.close()
 
     async def call(
         self,
@@ -130,14 +144,12 @@ class Caller:
         call = Call(
             body, partition, self._loop.time() + timeout_s + wait_ms / 1000, is_write=is_write
         )
-        if self._slots.locked():
+        if not self._slots.take():
             await self._wait_for_slot(call)
-        else:
-            await self._slots.acquire()
         try:
             while True:
                 reply = await self._attempt(call)
-                if not isinstance(reply, Refusal | Lost | Expired):
+                if not isinstance(reply, _FAILED):
                     return reply
                 await self._recover(call, reply)
         finally:
@@ -154,7 +166,7 @@ class Caller:
             call, self._router.pool.open(endpoint), lambda: f"no connection to {endpoint} in time"
         )
         reply = await self._exchange(call, channel)
-        if isinstance(reply, Refusal | Lost | Expired):
+        if isinstance(reply, _FAILED):
             raise self._error(call, reply)
         return reply
 
@@ -167,7 +179,7 @@ class Caller:
         call = Call(OpenSession(partition), partition, deadline, is_write=False)
         while True:
             reply = await self._attempt(call)
-            if not isinstance(reply, Refusal | Lost | Expired):
+            if not isinstance(reply, _FAILED):
                 return cast(SessionOpened, reply).session
             await self._recover(call, reply)
 
@@ -189,17 +201,16 @@ class Caller:
 
     async def _exchange(self, call: Call, channel: Channel) -> Reply:
         """Sends a request and waits for what comes of it, within the call's time."""
-        loop = self._loop
         call.channel = channel
-        reply = channel.send(call.body, call.context(call.deadline - loop.time()))
-        timer = loop.call_at(call.deadline, _expire, reply)
+        reply = channel.send(call.body, call.context(call.deadline - self._loop.time()))
+        waiting = self._deadlines.add(reply, call.deadline)
         try:
             return await reply
         finally:
-            timer.cancel()
+            waiting.discard(reply)
 
     async def _recover(self, call: Call, reply: Refusal | Lost | Expired) -> None:
-        """Returns, after a pause, when another try makes sense. Raises the call's error otherwise."""
+        """Returns, after a pause, when another try makes sense; else raises the call's error."""
         if isinstance(reply, Expired):
             raise self._error(call, reply)
         if isinstance(reply, Lost):
@@ -215,18 +226,17 @@ class Caller:
                 self._router.refresh()
         if call.attempts >= self._retry.max_attempts:
             raise self._error(call, reply)
-        pause_s = self._retry.pause_s(call.attempts)
-        if self._loop.time() + pause_s >= call.deadline:
+        remaining_s = call.deadline - self._loop.time()
+        if remaining_s < _TRY_MIN_S:
             raise self._error(call, reply)
-        await asyncio.sleep(pause_s)
+        await asyncio.sleep(min(self._retry.pause_s(call.attempts), remaining_s / 2))
 
     def _forget_session(self, call: Call, refusal: Refusal) -> None:
         """Makes room for a new session if the write certainly has not run in the old one."""
-        assert call.partition is not None
-        if call.session is not None:
-            self.sessions.discard(call.partition, call.session)
+        if call.session is None or call.partition is None:
+            raise self._error(call, refusal)
+        self.sessions.discard(call.partition, call.session)
         if call.may_have_run or refusal.ran is not Ran.NO:
-            call.may_have_run = True
             raise self._error(call, refusal)
         call.leave()
 
@@ -237,7 +247,11 @@ class Caller:
             return failures.lost_error(reply, call.outcome)
         if isinstance(reply, Expired):
             call.may_have_run = True
-            return _timeout(call, "no answer within the time-out")
+            return RequestTimeoutError(
+                f"no answer within the time-out, in {call.attempts} tries: a write may have been"
+                " executed, so read before you repeat it",
+                outcome=call.outcome,
+            )
         known = call.outcome
         if call.is_write and reply.ran is not Ran.NO:
             known = "unknown"
@@ -275,10 +289,8 @@ class Caller:
             return "the node did not take the request within the time-out: it is overloaded"
         return f"no node could be reached within the time-out: {pool.describe_failures()}"
 
-    async def _within(
-        self, call: Call, work: Awaitable[_T], message: Callable[[], str]
-    ) -> _T:
-        """What the work gives, in the call's time. Raises RequestTimeoutError with the message."""
+    async def _within(self, call: Call, work: Awaitable[_T], message: Callable[[], str]) -> _T:
+        """What the work gives. Raises ConnectionFailedError when the call's time ends first."""
         try:
             async with asyncio.timeout_at(call.deadline):
                 return await work
@@ -290,7 +302,7 @@ class Caller:
     async def _wait_for_slot(self, call: Call) -> None:
         try:
             async with asyncio.timeout_at(call.deadline):
-                await self._slots.acquire()
+                await self._slots.wait()
         except TimeoutError:
             raise OverloadedError(
                 f"{self._in_flight_max} calls of this client were under way for the whole time-out:"
@@ -299,3 +311,9 @@ class Caller:
                 reason=Reason.TOO_MANY_PROPOSALS,
                 ran=Ran.NO,
             ) from None
+
+
+def _seconds(timeout_ms: float) -> float:
+    if not 0 < timeout_ms <= TIMEOUT_MS_MAX:
+        raise ValidationError(f"timeout_ms of {timeout_ms}: more than 0, at most {TIMEOUT_MS_MAX}")
+    return timeout_ms / 1000

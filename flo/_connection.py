@@ -12,8 +12,8 @@ from flo.wire.errors import LocalProtocolError
 from flo.wire.errors import ProtocolError as WireError
 from flo.wire.messages import Body, CallContext
 
-# More than the in-flight limit of a client: a cancelled call leaves its request here until the answer
-# comes, and this bounds those.
+# More than the in-flight limit of a client: a cancelled call leaves its request here until the
+# answer comes, and this bounds those.
 UNANSWERED_MAX = 20_000
 UNSENT_BYTES_MAX = 4 << 20
 
@@ -43,9 +43,7 @@ class TcpConnector:
 class Connection(asyncio.Protocol):
     """Implements `Channel`. Requests of one event-loop turn leave with one write."""
 
-    def __init__(
-        self, endpoint: Endpoint, codec: ClientConnection, on_lost: LostCallback
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, codec: ClientConnection, on_lost: LostCallback) -> None:
         self._endpoint = endpoint
         self._peer = endpoint
         self._codec = codec

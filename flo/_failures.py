@@ -29,8 +29,9 @@ _ERROR_OF_STATUS: dict[Status, type[ServerError]] = {
     Status.INTERNAL: InternalServerError,
 }
 
-# Refusals that say something about the state of the node rather than about the request. They say nothing
-# about an earlier copy of it; every other refusal is the request's result, the same for all copies.
+# Refusals that say something about the state of the node rather than about the request. They say
+# nothing about an earlier copy of it; every other refusal is the request's result, the same for all
+# copies.
 _OF_THE_NODE = frozenset(
     (
         Status.UNAVAILABLE,

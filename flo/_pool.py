@@ -11,8 +11,9 @@ from flo._transport import Channel, Connector
 from flo.exceptions import ConnectionFailedError
 
 CONNECT_TIMEOUT_S = 2.0
-# A node that answers nothing for so long, while it owes answers, is given up: it may be frozen, or the
-# network may drop packets. Longer than an election, during which a healthy node may hold requests.
+# A node that answers nothing for so long, while it owes answers, is given up: it may be frozen, or
+# the network may drop packets. Longer than an election, during which a healthy node may hold
+# requests.
 SILENCE_MAX_S = 3.0
 _SILENCE_CHECK_S = 0.5
 _RECONNECT = RetryPolicy(initial_backoff_ms=20, max_backoff_ms=2_000)
@@ -36,8 +37,8 @@ class _Node:
 class Pool:
     """Channels by address.
 
-    `endpoints`, the addresses given by the user, are kept for ever; others come from the partition table
-    and are forgotten with it. `on_change` is called whenever a channel came or went.
+    `endpoints`, the addresses given by the user, are kept for ever; others come from the partition
+    table and are forgotten with it. `on_change` is called whenever a channel came or went.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class Pool:
     async def close(self) -> None:
         """Ends every channel and waits for it."""
         self._closed = True
+        self._any_ready.set()
         channels = list(self._ready)
         for channel in channels:
             channel.close("the client is closed")
@@ -199,19 +201,22 @@ class Pool:
         node = self._nodes[channel.endpoint]
         node.channel = None
         node.error = "the connection ended"
-        # Once at least somebody else shall be asked first: the node may be frozen, and still accept.
+        # Once at least somebody else shall be asked first: the node may be frozen, and still
+        # accept.
         node.failures = 1
         node.not_before_s = asyncio.get_running_loop().time() + _RECONNECT.pause_s(1)
-        if not self._ready:
-            self._any_ready.clear()
         if not self._closed:
+            if not self._ready:
+                self._any_ready.clear()
             self._on_change()
 
+    def drop_silent(self, now: float) -> None:
+        """Ends the channels that owe answers and gave none for too long; `now` is loop time."""
+        for channel in list(self._ready):
+            if channel.silence_s(now) > SILENCE_MAX_S:
+                channel.close(f"it answered nothing for {SILENCE_MAX_S:g} s")
+
     async def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_SILENCE_CHECK_S)
-            now = loop.time()
-            for channel in list(self._ready):
-                if channel.silence_s(now) > SILENCE_MAX_S:
-                    channel.close(f"it answered nothing for {SILENCE_MAX_S:g} s")
+            self.drop_silent(asyncio.get_running_loop().time())

@@ -13,8 +13,9 @@ _DOUBLINGS_MAX = 30
 class RetryPolicy:
     """How a call goes on after a refusal that did not run it, or after a lost answer.
 
-    Calls are tried until their deadline, or `max_attempts` times in all; 1 turns trying again off. The
-    pauses begin at about `initial_backoff_ms` and double up to `max_backoff_ms`, each with jitter.
+    Calls are tried until their deadline, or `max_attempts` times in all; 1 turns trying again off.
+    The pauses begin at about `initial_backoff_ms` and double up to `max_backoff_ms`, each with
+    jitter.
 
         FloClient("localhost:9000", retry=RetryPolicy(max_attempts=1))
     """

@@ -22,8 +22,9 @@ _logger = logging.getLogger("flo")
 class Router:
     """Keeps the partition table, and for each partition the channel to use.
 
-    A wrong choice costs a hop between nodes, never an error. `on_renumbered` is called when the number
-    of partitions turns out to be another one, so nothing known about a partition is true any more.
+    A wrong choice costs a hop between nodes, never an error. `on_renumbered` is called when the
+    number of partitions turns out to be another one, so nothing known about a partition is true any
+    more.
     """
 
     def __init__(self, on_renumbered: Callable[[], None]) -> None:

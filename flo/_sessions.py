@@ -1,15 +1,15 @@
 """Sessions: what makes trying a write again safe.
 
-A write carries its session, a sequence number in it, and the floor: the lowest sequence whose outcome is
-still awaited. A replica keeps the results from the floor on, so a second copy of a write is answered
-with the first one's result, and one below the floor is never executed.
+A write carries its session, a sequence number in it, and the floor: the lowest sequence whose
+outcome is still awaited. A replica keeps the results from the floor on, so a second copy of a write
+is answered with the first one's result, and one below the floor is never executed.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-# Results kept by the replicas for one session. Past it a new session is opened: one call that waits long
-# would hold the floor, and with it every later result.
+# Results kept by the replicas for one session. Past it a new session is opened: one call that waits
+# long would hold the floor, and with it every later result.
 WINDOW_MAX = 32_768
 
 
@@ -52,8 +52,8 @@ class Session:
 class Sessions:
     """The current session of each partition, opened when it is first needed.
 
-    `open_session` registers a session and gives its id; it gets the partition and the deadline of the
-    call that needs it.
+    `open_session` registers a session and gives its id; it gets the partition and the deadline of
+    the call that needs it.
     """
 
     def __init__(self, open_session: Callable[[int, float], Awaitable[int]]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Coroutine
 class TaskOwner:
     """Runs tasks inside a task group that lives from `start` to `close`.
 
-    `start` and `close` may be called from different tasks, which a task group alone does not allow. A
-    task that raises is a bug of ours: it ends all of them, and `close` raises its error.
+    `start` and `close` may be called from different tasks, which a task group alone does not allow.
+    A task that raises is a bug of ours: it ends all of them, and `close` raises its error.
     """
 
     def __init__(self) -> None:

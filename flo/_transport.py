@@ -61,7 +61,7 @@ class Channel(Protocol):
         ...
 
     def silence_s(self, now: float) -> float:
-        """How long, at event-loop time `now`, unanswered requests have waited without a byte coming."""
+        """How long requests have waited without a byte coming; `now` is event-loop time."""
         ...
 
     def close(self, reason: str) -> None:

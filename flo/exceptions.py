@@ -1,9 +1,9 @@
 """Everything this package raises, as one tree under `FloError`.
 
 Two facts help to decide what to do next. `outcome` says what is known about the call: with
-"not_applied" it had no effect and never will; with "unknown" it may have had one, or may still have one
-(a timeout, a lost connection after sending). `retryable` says whether the same call may succeed later
-without any change.
+"not_applied" it had no effect and never will; with "unknown" it may have had one, or may still have
+one (a timeout, a lost connection after sending). `retryable` says whether the same call may succeed
+later without any change.
 
     try:
         await client.kv.put("order:7", b"paid")
@@ -73,8 +73,8 @@ class ProtocolError(FloError):
     retryable = True
 
 
-# Other clients tell these apart; here whatever is wrong with a frame is one error, and handlers written
-# for any of the names see it.
+# Other clients tell these apart; here whatever is wrong with a frame is one error, and handlers
+# written for any of the names see it.
 InvalidMagicError = ProtocolError
 InvalidChecksumError = ProtocolError
 PayloadTooLargeError = ProtocolError
@@ -134,7 +134,7 @@ class NotFoundError(ServerError):
 
 
 class BadRequestError(ServerError):
-    """The request is outside the rules; the message says which one. Change it before trying again."""
+    """The request is outside the rules; the message says which. Change it, then try again."""
 
     default_message = "Bad request"
     default_status = StatusCode.BAD_REQUEST
@@ -192,8 +192,8 @@ class GenericServerError(ServerError):
 def is_connection_error(exc: BaseException) -> bool:
     """Whether the error is about the way to the cluster rather than about the request.
 
-        if is_connection_error(error):
-            await client.reconnect()
+    if is_connection_error(error):
+        await client.reconnect()
     """
     return isinstance(
         exc,

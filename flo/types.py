@@ -5,7 +5,8 @@ Options are given as objects, so that an operation can learn new ones without ch
     await client.kv.put("greeting", b"hello", PutOptions(ttl_ms=60_000))
 
 Every options class has `namespace`, which overrides the client's. A `routing_key` is accepted for
-programs that give one; where a key lives depends on its namespace and name alone, so it changes nothing.
+programs that give one; where a key lives depends on its namespace and name alone, so it changes
+nothing.
 """
 
 from dataclasses import dataclass

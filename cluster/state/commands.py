@@ -27,8 +27,10 @@ OPEN_SESSION = 0xF001
 IF_ABSENT = 1
 IF_PRESENT = 2
 
-Command: TypeAlias = tuple[int, int, int, int, *tuple[int | bytes | None, ...]]
-"""code, session, sequence, floor, then the arguments"""
+Command: TypeAlias = tuple[int | bytes | None, ...]
+"""code, session, sequence, floor, then the arguments as in one of the aliases below"""
+DecodedCommand: TypeAlias = tuple[int, int, int, int, *tuple[int | bytes | None, ...]]
+"""The same, known to have its first four fields."""
 PutCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, bytes, int, int, int | None]
 """namespace, key, value, ttl_ms (0: none), flags (`IF_ABSENT`, `IF_PRESENT`), cas (a version or
 None)"""
@@ -56,7 +58,12 @@ SESSION_UNKNOWN = 1001
 BELOW_FLOOR = 1002
 """The client said it no longer waits for this. Not run now; an earlier copy may have been."""
 
-_Entry: TypeAlias = tuple[int, int, tuple[Command, ...]]
+_Entry: TypeAlias = tuple[int, int, tuple[DecodedCommand, ...]]
+
+
+def is_command(command: Sequence[object]) -> bool:
+    """Whether this version knows such a command: only then may it be put into an entry."""
+    return _FIELDS.get(cast("int", command[0])) == len(command)
 
 
 def encode_entry(stamp_ms: int, commands: Sequence[Command]) -> bytes:
@@ -64,7 +71,7 @@ def encode_entry(stamp_ms: int, commands: Sequence[Command]) -> bytes:
     return pack((ENTRY_VERSION, stamp_ms, commands))
 
 
-def decode_entry(payload: bytes) -> tuple[int, tuple[Command, ...]]:
+def decode_entry(payload: bytes) -> tuple[int, tuple[DecodedCommand, ...]]:
     """Stamp and commands of an entry.
 
     Raises `UnknownCommand` for a version, code or layout that this version does not know.

@@ -1,4 +1,4 @@
-"""What every `Storage` must do, as one check for all of them; the crash rules are beside `Crash`."""
+"""What every `Storage` must do, as one check for all implementations."""
 
 from __future__ import annotations
 

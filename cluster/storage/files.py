@@ -6,6 +6,7 @@ put `memory_files.MemoryStorage` in their place and decide what survives a crash
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from typing import Protocol
@@ -122,6 +123,8 @@ class DiskFile:
         return os.fstat(self._descriptor).st_size
 
     def sync(self) -> None:
+        if self._descriptor < 0:  # the only call here that would raise ValueError for it
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:

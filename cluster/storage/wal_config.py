@@ -34,6 +34,8 @@ class WalConfig:
             raise ValueError(f"batch_bytes_max {self.batch_bytes_max} holds not even one entry")
         if not 1 <= self.groups_max <= GROUP_ID_MAX + 1:
             raise ValueError(f"groups_max {self.groups_max} is not in 1..{GROUP_ID_MAX + 1}")
+        if self.tail_bytes < 0:
+            raise ValueError(f"tail_bytes {self.tail_bytes} is negative")
         if self.segment_bytes > _SEGMENT_BYTES_MAX:
             raise ValueError(f"segment_bytes {self.segment_bytes} is over {_SEGMENT_BYTES_MAX}")
         if self.segment_bytes < self._segment_bytes_min():

@@ -73,7 +73,10 @@ def encode_refusal(
     """The frame that refuses a request, or with request id 0 the connection."""
     message = refusal.message.encode()
     if revision == 2:
-        data = _REASON_RAN.pack(refusal.reason, refusal.ran) + message
+        official = refusal.reason <= Reason.WORKER_DRAINING
+        # An SDK takes a reason it does not know for a broken answer.
+        reason = refusal.reason if official else Reason.UNCLASSIFIED
+        data = _REASON_RAN.pack(reason, refusal.ran) + message
         return response_frame(2, request_id, refusal.status, data)
     status = refusal.v1_status
     if extended:

@@ -17,7 +17,7 @@ from flo.wire.frames import (
     request_frame,
 )
 from flo.wire.payload import EMPTY_PAYLOAD, Payload, join_payload, join_table_payload
-from flo.wire.registry import OP_OF_REQUEST, V2_TABLE_CODES, Op
+from flo.wire.registry import OP_OF_REQUEST, V2_TABLE_CODES, AnyCodec, Op
 from flo.wire.status import Refusal, Status
 from flo.wire.tlv import has_own_tag
 
@@ -44,13 +44,22 @@ def encode_request(
 
     Raises `LocalProtocolError` for a field that does not fit, and for what the revision cannot say.
     """
+    codec = _codec(revision, op)
+    return _join_frame(revision, request_id, op, _payload(codec, body, context))
+
+
+def _codec(revision: int, op: Op) -> AnyCodec:
     codec = op.v1 if revision == 1 else op.v2
     if codec is None:
         raise LocalProtocolError(f"revision {revision} has no {op.name}: send it as v1")
+    return codec
+
+
+def _payload(codec: AnyCodec, body: Body, context: CallContext | None) -> Payload:
     payload = codec.encode_request(body)
-    if context is not None:
-        payload = payload._replace(context=context)
-    return _join_frame(revision, request_id, op, payload)
+    if context is None:
+        return payload
+    return Payload(payload.namespace, payload.key, payload.value, payload.options, context)
 
 
 def _join_frame(revision: int, request_id: int, op: Op, payload: Payload) -> bytes:
@@ -115,12 +124,8 @@ class ClientConnection:
                 f"{self._calls_max} requests are outstanding: wait for answers first"
             )
         op = OP_OF_REQUEST[type(body)]
-        codec = op.v1 if revision == 1 else op.v2
-        if codec is None:
-            raise LocalProtocolError(f"revision {revision} has no {op.name}: send it as v1")
-        payload = codec.encode_request(body)
-        if context is not None:
-            payload = payload._replace(context=context)
+        codec = _codec(revision, op)
+        payload = _payload(codec, body, context)
         request_id = self._next_id
         frame = _join_frame(revision, request_id, op, payload)
         self._next_id = request_id + 1

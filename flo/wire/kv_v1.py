@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from struct import Struct
-
 from flo.wire import tlv
 from flo.wire.codec import Codec
 from flo.wire.errors import LocalProtocolError, refused
@@ -41,10 +39,6 @@ from flo.wire.messages import (
 )
 from flo.wire.payload import Payload
 from flo.wire.status import Reason
-
-_VERSION_EXISTS = Struct("<QB")
-_VERSION_VALUE = Struct("<Qq")
-_VALUE_VALUE = Struct("<qq")
 
 _FOUND = 0
 _MISSING = 2
@@ -283,8 +277,8 @@ def _encode_counter(counter: Counter) -> bytes:
     if counter.version is None:
         # Inside a transaction the official v1 SDKs read the first word as the value, outside the
         # second.
-        return _VALUE_VALUE.pack(value, value)
-    return _VERSION_VALUE.pack(counter.version, value)
+        return i64(value) + i64(value)
+    return u64(counter.version) + i64(value)
 
 
 def _decode_counter(data: bytes, incr: KvIncr) -> Counter:
@@ -358,7 +352,7 @@ def _encode_exists(exists: KvExists) -> Payload:
 
 
 def _encode_existence(result: Exists) -> bytes:
-    return _VERSION_EXISTS.pack(result.version, result.exists)
+    return u64(result.version) + flag(result.exists)
 
 
 def _decode_existence(data: bytes, _exists: KvExists) -> Exists:

@@ -197,7 +197,7 @@ def test_data_of_another_node_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_node_outside_the_member_list_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FoundingMismatch, match="node id 4 is not one of .* 1, 2, 10"):
+    with pytest.raises(FoundingMismatch, match=r"node id 4 is not one of .* 1, 2, 10"):
         opened(tmp_path, 4)
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,4 @@
-"""What the tests of the state machine share: commands in few words, and a replica to run them on."""
+"""What the tests of the state machine share: commands in few words, a replica to run them on."""
 
 from __future__ import annotations
 

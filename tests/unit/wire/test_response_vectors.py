@@ -164,3 +164,10 @@ def test_v1_cannot_continue_an_mget() -> None:
 def test_an_answer_in_a_revision_without_the_operation() -> None:
     with pytest.raises(LocalProtocolError, match=r"revision 2 has no kv\.persist"):
         encode_answer(2, 1, OPS[0x114], Stored(1))
+
+
+def test_a_reason_of_ours_is_unclassified_for_official_clients() -> None:
+    refusal = Refusal(Reason.SESSION_UNKNOWN, Ran.NO, "unknown session")
+    frame = encode_answer(2, 1, OPS[0x100], refusal)
+    assert RESPONSE_HEADER.unpack_from(frame)[5] == Status.UNAVAILABLE
+    assert frame[HEADER_BYTES:] == b"\x0c\x00\x00unknown session"

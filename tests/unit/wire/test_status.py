@@ -9,7 +9,7 @@ from flo.wire import STATUS_OF_REASON, Ran, Reason, Refusal, Status
 
 def test_every_reason_has_a_status() -> None:
     assert set(STATUS_OF_REASON) == set(Reason)
-    assert [int(reason) for reason in Reason] == list(range(1, 29))
+    assert [int(reason) for reason in Reason] == [*range(1, 29), 257]
     assert [int(status) for status in Status] == list(range(13))
     assert [int(ran) for ran in Ran] == [0, 1, 2]
 
@@ -27,6 +27,7 @@ def test_every_reason_has_a_status() -> None:
         (Reason.NO_SUCH_TRANSACTION, 2, 5),
         (Reason.WRONG_ROUTING_KEY, 3, 4),
         (Reason.WORKER_DRAINING, 3, 3),
+        (Reason.SESSION_UNKNOWN, 12, 12),
     ],
 )
 def test_status_of_a_refusal(reason: Reason, status: int, v1_status: int) -> None:

@@ -1,0 +1,47 @@
+# One command per task. Everything runs in .venv, which the first command makes.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format pytest simulate bench clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Flo needs Python 3.11 or newer; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "installing into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+run: $(STAMP) ## start a three-node cluster on this machine (ARGS="--base-port 9100")
+	@$(BIN)/flo up $(ARGS)
+
+test: check pytest ## lint, types, then all tests
+
+check: $(STAMP) ## lint, formatting, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+
+format: $(STAMP) ## format the tree
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+pytest: $(STAMP) ## all tests
+	@$(BIN)/pytest --numprocesses auto $(ARGS)
+
+simulate: $(STAMP) ## simulated clusters from fresh seeds (SEEDS=1000, or SEED=42 to replay one)
+	@$(BIN)/pytest tests/simulation --numprocesses auto $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
+
+bench: $(STAMP) ## KV put and get against a cluster that it starts (ARGS="--help")
+	@$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

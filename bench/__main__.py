@@ -1,0 +1,123 @@
+"""`python -m bench`: KV put and get, and failover, against a cluster that it starts."""
+
+import argparse
+import asyncio
+import json
+import statistics
+from pathlib import Path
+
+import uvloop
+
+from bench.cluster_view import leaders_of, wait_until_led
+from bench.failover import run_failover
+from bench.load import Sample, Workload, run_load
+from bench.local_cluster import LocalCluster
+
+_TITLE = (
+    f"{'operation':<10} {'clients':<10} {'outstanding':>11} {'ops/s':>9} {'p50 ms':>8}"
+    f" {'p99 ms':>8} {'errors':>7} {'server CPU s/1000':>18}"
+)
+
+
+def main() -> None:
+    options = _parse()
+    with LocalCluster(options.nodes, options.partitions, options.dir) as cluster:
+        if options.failover:
+            uvloop.run(run_failover(cluster, options.failover))
+        else:
+            uvloop.run(_run(cluster, options))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--keys", type=int, default=100_000)
+    parser.add_argument("--value-bytes", type=int, default=128)
+    parser.add_argument("--outstanding", type=_numbers, default=[1, 64, 512])
+    parser.add_argument("--operations", type=lambda text: text.split(","), default=["put", "get"])
+    parser.add_argument(
+        "--clients", type=lambda text: text.split(","), default=["leaders", "spread"]
+    )
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a measured window")
+    parser.add_argument("--warmup", type=float, default=1.0, help="seconds before it")
+    parser.add_argument("--repetitions", type=int, default=3, help="the median is reported")
+    parser.add_argument("--dir", type=Path, help="where the data directories are made")
+    parser.add_argument("--json", type=Path, help="write the rows to this file too")
+    parser.add_argument("--failover", type=int, metavar="TRIALS", help="measure kill -9 instead")
+    return parser.parse_args()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+async def _run(cluster: LocalCluster, options: argparse.Namespace) -> None:
+    await wait_until_led(cluster)
+    addresses = {node: ("127.0.0.1", port) for node, port in cluster.client_ports.items()}
+    puts = Workload.puts(
+        keys=options.keys, value_bytes=options.value_bytes, partitions=options.partitions
+    )
+    workloads = {
+        "put": puts,
+        "get": Workload.gets(keys=options.keys, partitions=options.partitions),
+    }
+    print(f"{options.nodes} nodes, {options.partitions} partitions, {options.keys} keys,"
+          f" {options.value_bytes}-byte values, every write synced before it is acknowledged")
+    print(_TITLE, flush=True)
+    rows: list[dict[str, object]] = []
+    for operation in options.operations:
+        for clients in options.clients:
+            for outstanding in options.outstanding:
+                repeated: list[tuple[Sample, float]] = []
+                for _ in range(options.repetitions):
+                    leaders = await leaders_of(cluster) if clients == "leaders" else None
+                    cpu = cluster.cpu_seconds()
+                    sample = await run_load(
+                        addresses,
+                        workloads[operation],
+                        leaders=leaders,
+                        outstanding=outstanding,
+                        seconds=options.seconds,
+                        warmup_s=options.warmup,
+                    )
+                    # Warm-up is part of both, so its share cancels out.
+                    share = options.seconds / (options.seconds + options.warmup)
+                    repeated.append((sample, (cluster.cpu_seconds() - cpu) * share))
+                rows.append(_row(operation, clients, outstanding, repeated))
+                print(_line(rows[-1]), flush=True)
+    memory = ", ".join(f"{mib:.0f}" for mib in cluster.private_mib())
+    print(f"private memory of the nodes afterwards: {memory} MiB")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _row(
+    operation: str, clients: str, outstanding: int, repeated: list[tuple[Sample, float]]
+) -> dict[str, object]:
+    samples = [sample for sample, _ in repeated]
+    return {
+        "operation": operation,
+        "clients": clients,
+        "outstanding": outstanding,
+        "ops_s": statistics.median(sample.per_second for sample in samples),
+        "ops_s_reps": [round(sample.per_second) for sample in samples],
+        "p50_ms": statistics.median(sample.percentile_ms(50) for sample in samples),
+        "p99_ms": statistics.median(sample.percentile_ms(99) for sample in samples),
+        "errors": sum(sample.errors for sample in samples),
+        "server_cpu_s_per_kop": statistics.median(
+            1000 * cpu / len(sample.latencies) for sample, cpu in repeated
+        ),
+    }
+
+
+def _line(row: dict[str, object]) -> str:
+    return (
+        f"{row['operation']:<10} {row['clients']:<10} {row['outstanding']:>11} {row['ops_s']:>9.0f}"
+        f" {row['p50_ms']:>8.2f} {row['p99_ms']:>8.2f} {row['errors']:>7}"
+        f" {row['server_cpu_s_per_kop']:>18.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

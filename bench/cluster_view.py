@@ -1,0 +1,63 @@
+"""What the nodes of a cluster say of themselves, asked over plain sockets."""
+
+import asyncio
+import json
+import socket
+from typing import TypedDict, cast
+
+from bench.local_cluster import LocalCluster
+from flo.wire.connection import ClientConnection
+from flo.wire.messages import Body, ClusterStatus, ClusterStatusRequest, Result
+from flo.wire.status import Refusal
+
+
+class Replica(TypedDict):
+    """One partition as one node sees it."""
+
+    partition: int
+    leader: int
+    role: str
+    commit_index: int
+    applied_index: int
+
+
+def ask(port: int, body: Body, timeout_s: float = 5.0) -> Result:
+    """One request to the node on `port`. RuntimeError when it is refused, OSError when unreachable."""
+    codec = ClientConnection()
+    _, frame = codec.request(body)
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
+        connection.sendall(frame)
+        while True:
+            data = connection.recv(65536)
+            if not data:
+                raise ConnectionError(f"the node on port {port} closed the connection")
+            for answer in codec.receive(data):
+                if isinstance(answer.result, Refusal):
+                    raise RuntimeError(answer.result.message)
+                return answer.result
+
+
+def replicas_of(port: int) -> list[Replica]:
+    """The partitions as the node on `port` sees them."""
+    status = cast(ClusterStatus, ask(port, ClusterStatusRequest()))
+    return cast(list[Replica], json.loads(status.document)["partitions"])
+
+
+async def leaders_of(cluster: LocalCluster) -> dict[int, int]:
+    """Partition to leading node; waits until every partition has one."""
+    while True:
+        leaders: dict[int, int] = {}
+        for node, port in cluster.client_ports.items():
+            if cluster.processes[node].poll() is not None:
+                continue
+            for replica in await asyncio.to_thread(replicas_of, port):
+                if replica["role"] == "leader":
+                    leaders[replica["partition"]] = node
+        if len(leaders) == cluster.partitions:
+            return leaders
+        await asyncio.sleep(0.05)
+
+
+async def wait_until_led(cluster: LocalCluster) -> None:
+    """Returns once every partition has a leader."""
+    await leaders_of(cluster)

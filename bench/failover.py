@@ -1,0 +1,94 @@
+"""How long writes stand still when a node is killed.
+
+One writer per partition that the killed node led, through a surviving node, from before the
+kill. A partition's gap is the time between the last acknowledgement before and the first after
+it; a trial's value is the slowest partition's.
+"""
+
+import asyncio
+import statistics
+import time
+
+from bench.cluster_view import leaders_of
+from bench.load import LoadConnection, Sample, Workload
+from bench.local_cluster import LocalCluster
+
+_BEFORE_S = 1.0
+_TIMEOUT_S = 15.0
+
+
+class _Writer:
+    """Writes to one partition, one at a time, and notes when each write was acknowledged."""
+
+    def __init__(self, frame: bytes) -> None:
+        self._frame = frame
+        self.acknowledged: list[float] = []
+        self.sample = Sample()
+        self._running = True
+
+    def next_frame(self) -> bytes | None:
+        if len(self.sample.latencies) > len(self.acknowledged) + self.sample.errors:
+            self.acknowledged.append(time.perf_counter())
+        return self._frame if self._running else None
+
+    def stop(self) -> None:
+        self._running = False
+
+    def longest_gap_s(self, killed_at: float) -> float | None:
+        """The wait that covers the kill; None when nothing was acknowledged after it."""
+        after = [at for at in self.acknowledged if at > killed_at]
+        before = [at for at in self.acknowledged if at <= killed_at]
+        # Answers that were under way at the kill may still arrive: the gap is the longest.
+        times = before[-1:] + after
+        return max((b - a for a, b in zip(times, times[1:], strict=False)), default=None)
+
+
+async def run_failover(cluster: LocalCluster, trials: int) -> None:
+    """Prints each trial, then median and maximum, in seconds."""
+    values: list[float] = []
+    for trial in range(trials):
+        await _until_balanced(cluster)
+        victim = sorted(cluster.client_ports)[trial % len(cluster.client_ports)]
+        value, led = await _trial(cluster, victim)
+        values.append(value)
+        print(f"trial {trial + 1}: node {victim} led {led} partitions, gap {value:.3f} s", flush=True)
+        cluster.start(victim)
+    print(f"median {statistics.median(values):.3f} s, maximum {max(values):.3f} s")
+
+
+async def _trial(cluster: LocalCluster, victim: int) -> tuple[float, int]:
+    leaders = await leaders_of(cluster)
+    led = [partition for partition, node in leaders.items() if node == victim]
+    frames = Workload.puts(keys=1000, value_bytes=128, partitions=cluster.partitions).frames
+    survivor = next(node for node in cluster.client_ports if node != victim)
+    loop = asyncio.get_running_loop()
+    writers = [_Writer(frames[partition][0]) for partition in led]
+    connections: list[LoadConnection] = []
+    for writer in writers:
+        _, protocol = await loop.create_connection(
+            lambda w=writer: LoadConnection(w.next_frame, w.sample),
+            "127.0.0.1",
+            cluster.client_ports[survivor],
+        )
+        protocol.start(1)
+        connections.append(protocol)
+    await asyncio.sleep(_BEFORE_S)
+    killed_at = time.perf_counter()
+    cluster.kill(victim)
+    give_up_at = killed_at + _TIMEOUT_S
+    while time.perf_counter() < give_up_at and not all(
+        writer.acknowledged and writer.acknowledged[-1] > killed_at + 0.5 for writer in writers
+    ):
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(_BEFORE_S)
+    for writer, connection in zip(writers, connections, strict=True):
+        writer.stop()
+        connection.close()
+    gaps = [writer.longest_gap_s(killed_at) for writer in writers]
+    return max(_TIMEOUT_S if gap is None else gap for gap in gaps), len(led)
+
+
+async def _until_balanced(cluster: LocalCluster) -> None:
+    """Waits until every node leads something, so that each trial kills a leader."""
+    while set((await leaders_of(cluster)).values()) != set(cluster.client_ports):
+        await asyncio.sleep(0.2)

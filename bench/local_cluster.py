@@ -1,0 +1,106 @@
+"""A cluster of real node processes on loopback, for measuring."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+class LocalCluster:
+    """Starts `nodes` node processes in a temporary directory; a context manager."""
+
+    def __init__(self, nodes: int, partitions: int, parent_dir: Path | None = None) -> None:
+        self.partitions = partitions
+        self.directory = Path(tempfile.mkdtemp(prefix="flo-bench-", dir=parent_dir))
+        ports = free_ports(2 * nodes)
+        self.client_ports = dict(enumerate(ports[:nodes], start=1))
+        self._peer_ports = dict(enumerate(ports[nodes:], start=1))
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> "LocalCluster":
+        for node in self.client_ports:
+            self.start(node)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self.processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if error is None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        else:
+            sys.stderr.write(f"node logs are kept in {self.directory}\n")
+
+    def start(self, node: int) -> None:
+        """Starts a node, also again after `kill`; returns when it listens."""
+        members = ",".join(f"{n}=127.0.0.1:{port}" for n, port in self._peer_ports.items())
+        command = [
+            *(sys.executable, "-m", "flo.cli", "node", "--id", str(node)),
+            *("--listen", f"127.0.0.1:{self.client_ports[node]}"),
+            *("--peer-listen", f"127.0.0.1:{self._peer_ports[node]}"),
+            *("--data-dir", str(self.directory / f"node-{node}")),
+            *("--cluster", members, "--partitions", str(self.partitions)),
+        ]
+        with (self.directory / f"node-{node}.log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+        self.processes[node] = process
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith(b"flo node ready"):
+            raise RuntimeError(f"node {node} did not start: see {self.directory}/node-{node}.log")
+
+    def kill(self, node: int) -> None:
+        """kill -9."""
+        self.processes[node].kill()
+        self.processes[node].wait()
+
+    @property
+    def endpoints(self) -> str:
+        return ",".join(f"127.0.0.1:{port}" for port in self.client_ports.values())
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all nodes so far, user and system."""
+        total = 0.0
+        for process in self.processes.values():
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
+        return total
+
+    def private_mib(self) -> list[float]:
+        """Private memory of each node, in MiB."""
+        found: list[float] = []
+        for process in self.processes.values():
+            text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+            rows = dict(line.split(":", 1) for line in text.splitlines()[1:])
+            kib = int(rows["Private_Clean"].split()[0]) + int(rows["Private_Dirty"].split()[0])
+            found.append(kib / 1024)
+        return found

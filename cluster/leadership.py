@@ -1,0 +1,89 @@
+"""Who should lead: leadership goes back to the preferred replica, and away before a stop."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cluster.clock import Clock
+    from cluster.forwarding import MessageSender
+    from cluster.partition import Partition
+    from cluster.raft.types import NodeId
+
+logger = logging.getLogger("flo.node")
+
+_CHECK_EVERY_S = 1.0
+_STABLE_S = 5.0
+"""How long this node must have led, and the preferred one must have been here."""
+_POLL_S = 0.01
+
+
+class Leadership:
+    """Moves the leadership of this node's partitions.
+
+    The first replica of a partition is its preferred leader, which spreads the work: after a
+    restart it gets its partitions back once it has caught up.
+    """
+
+    def __init__(
+        self,
+        node_id: "NodeId",
+        partitions: "dict[int, Partition]",
+        network: "MessageSender",
+        clock: "Clock",
+        request_turn: "Callable[[Partition], None]",
+    ) -> None:
+        self._node_id = node_id
+        self._partitions = partitions
+        self._network = network
+        self._clock = clock
+        self._request_turn = request_turn
+        self._next_check = clock.monotonic() + _CHECK_EVERY_S
+        self._unstable_until = dict.fromkeys(partitions, self._next_check)
+
+    def tick(self) -> None:
+        """Gives partitions back to their preferred leaders; call often, it looks seldom."""
+        now = self._clock.monotonic()
+        if now < self._next_check:
+            return
+        self._next_check = now + _CHECK_EVERY_S
+        for number, partition in self._partitions.items():
+            preferred = partition.group.config.replicas[0]
+            ready = (
+                preferred != self._node_id
+                and partition.group.is_ready
+                and self._network.connected(preferred)
+                and partition.group.last_index - partition.group.acknowledged_by(preferred) < 100
+            )
+            if not ready:
+                self._unstable_until[number] = now + _STABLE_S
+            elif now >= self._unstable_until[number]:
+                self._unstable_until[number] = now + 6 * _STABLE_S
+                logger.info("partition %d: leadership goes to node %d", number, preferred)
+                partition.group.transfer_leadership(preferred)
+                self._request_turn(partition)
+
+    async def hand_over_all(self, timeout_s: float) -> None:
+        """Hands every led partition to the replica that has most of its log.
+
+        Returns when none is led any more, or after `timeout_s`: the others then notice the
+        closed connection and elect without a hand-over.
+        """
+        until = self._clock.monotonic() + timeout_s
+        while self._clock.monotonic() < until:
+            led = [each for each in self._partitions.values() if each.group.is_leader]
+            if not any([self._hand_over(partition) for partition in led]):
+                return
+            await asyncio.sleep(_POLL_S)
+
+    def _hand_over(self, partition: "Partition") -> bool:
+        """Whether there is somebody to wait for."""
+        group = partition.group
+        peers = [peer for peer in group.config.peers if self._network.connected(peer)]
+        if not peers:
+            return False
+        if group.accepts_proposals:
+            group.transfer_leadership(max(peers, key=group.acknowledged_by))
+            self._request_turn(partition)
+        return True

@@ -1,0 +1,273 @@
+"""A node: everything put together, started, and stopped in the reverse order."""
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from cluster.clock import Clock, SystemClock
+from cluster.data import NodeData
+from cluster.describe import NodeDescription
+from cluster.dispatch import Dispatcher
+from cluster.errors import NodeFailedError, StartError
+from cluster.forwarding import Forwarding
+from cluster.gateway import Gateway
+from cluster.leadership import Leadership
+from cluster.partition import Partition
+from cluster.peer_handler import NodePeerHandler
+from cluster.peers.admission import own_identity
+from cluster.peers.config import PeerConfig
+from cluster.peers.network import ListenError, PeerNetwork
+from cluster.raft.group import RaftGroup
+from cluster.raft.types import GroupConfig, InvariantBrokenError
+from cluster.router import Router
+from cluster.scan_cursors import ScanCursors
+from cluster.turn import Turns
+
+if TYPE_CHECKING:
+    from cluster.config import NodeConfig
+
+logger = logging.getLogger("flo.node")
+
+TICK_S = 0.02
+_HAND_OVER_S = 2.0
+
+
+class Node:
+    """One node in this process. `start`, then `wait_failed` or `stop`; all from one event loop."""
+
+    def __init__(self, config: "NodeConfig", *, clock: Clock | None = None) -> None:
+        self.config = config
+        self._clock = clock or SystemClock()
+        self._rng = SystemRandom()
+        self._failure: asyncio.Future[None]
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self._flush_scheduled = False
+        self.partitions: dict[int, Partition] = {}
+
+    async def start(self) -> None:
+        """Opens the data directory, listens, and takes part. Raises StartError."""
+        self._loop = asyncio.get_running_loop()
+        self._failure = self._loop.create_future()
+        self._data = NodeData(self.config)
+        try:
+            self._assemble()
+            await self._listen()
+        except BaseException:
+            self._data.close()
+            raise
+        self._data.mark_initialized()
+        self._schedule_tick()
+        for partition in self.partitions.values():
+            self._turns.request(partition)
+
+    async def wait_failed(self) -> None:
+        """Returns never, unless the node had to stop: then NodeFailedError is raised."""
+        await self._failure
+
+    async def stop(self) -> None:
+        """Hands leadership over, closes connections, and leaves the data cleanly closed."""
+        await self._leadership.hand_over_all(_HAND_OVER_S)
+        await self._gateway.close()
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        await self._network.close()
+        self._turns.stop()
+        await self._loop.run_in_executor(None, self._executor.shutdown)
+        self._data.close()
+
+    @property
+    def client_port(self) -> int:
+        """Where clients connect, also when port 0 was asked for."""
+        return self._client_port
+
+    # --- assembly ---
+
+    def _assemble(self) -> None:
+        config, data = self.config, self._data
+        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="flo-disk")
+        self._peer_handler = NodePeerHandler(data.directory, self._clock)
+        self._network = PeerNetwork(
+            PeerConfig(
+                identity=own_identity(data.directory, str(config.client_address)),
+                listen=config.peer_listen,
+                peers={m.node_id: m.address for m in config.members if m.node_id != config.node_id},
+                secret=config.secret,
+            ),
+            self._peer_handler,
+        )
+        self._turns = Turns(
+            wal=data.wal,
+            network=self._network,
+            clock=self._clock,
+            call_soon=self._loop.call_soon,
+            call_soon_threadsafe=self._loop.call_soon_threadsafe,
+            on_failure=self._fail,
+            executor=self._executor,
+        )
+        for number in data.replicas:
+            self.partitions[number] = self._partition(number)
+        self._forwarding = Forwarding(
+            self._network,
+            self.partitions,
+            flush_soon=self._flush_soon,
+            request_turn=self._turns.request,
+        )
+        self._dispatcher = Dispatcher(
+            node_id=config.node_id,
+            replicas=data.directory.founding.replicas,
+            partitions=self.partitions,
+            forwarding=self._forwarding,
+            clock=self._clock,
+            rng=self._rng,
+            limits=config.limits,
+            request_timeout_ms=config.request_timeout_ms,
+            request_turn=self._turns.request,
+        )
+        self._describe = NodeDescription(
+            node_id=config.node_id,
+            client_address=str(config.client_address),
+            members=config.members,
+            founding=data.directory.founding,
+            partitions=self.partitions,
+            dispatcher=self._dispatcher,
+            network=self._network,
+        )
+        for partition in self.partitions.values():
+            partition.on_leader = self._dispatcher.leader_changed
+        self._leadership = Leadership(
+            config.node_id, self.partitions, self._network, self._clock, self._turns.request
+        )
+        self._peer_handler.attach(
+            partitions=self.partitions,
+            forwarding=self._forwarding,
+            dispatcher=self._dispatcher,
+            describe=self._describe,
+            request_turn=self._turns.request,
+        )
+        self._gateway = Gateway(self._router(), config.limits, self._loop)
+
+    def _partition(self, number: int) -> Partition:
+        data, config = self._data, self.config
+        log, replica = data.wal.group(number), data.replicas[number]
+        group_config = GroupConfig(
+            group_id=number,
+            node_id=config.node_id,
+            replicas=data.directory.founding.replicas[number],
+        )
+        try:
+            group = RaftGroup(
+                group_config,
+                wal=data.wal,
+                log=log,
+                clock=self._clock,
+                rng=self._rng,
+                applied_index=replica.applied_index,
+            )
+        except InvariantBrokenError as error:
+            raise StartError(f"partition {number} in {config.data_dir}: {error}") from error
+        return Partition(
+            number,
+            group=group,
+            log=log,
+            replica=replica,
+            clock=self._clock,
+            limits=config.limits,
+        )
+
+    def _router(self) -> Router:
+        return Router(
+            self._dispatcher,
+            partition_count=self._data.directory.founding.partition_count,
+            cursors=ScanCursors(self.config.node_id, self._clock),
+            describe=self._describe,
+            rng=self._rng,
+            limits=self.config.limits,
+        )
+
+    async def _listen(self) -> None:
+        listen = self.config.listen
+        try:
+            self._client_port = await self._gateway.listen(listen.host, listen.port)
+        except OSError as error:
+            raise StartError(
+                f"cannot listen for clients on {listen}: {error.strerror or error}. Stop what"
+                " listens there, or choose another address with --listen"
+            ) from error
+        try:
+            await self._network.start()
+        except ListenError as error:
+            await self._gateway.close()
+            raise StartError(str(error)) from error
+
+    # --- running ---
+
+    def _schedule_tick(self) -> None:
+        self._tick_timer = self._loop.call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._schedule_tick()
+        for number, partition in self.partitions.items():
+            if self._peer_handler.may_take_part(number):
+                partition.tick()
+                self._turns.request(partition)
+        self._dispatcher.tick()
+        self._leadership.tick()
+
+    def _flush_soon(self) -> None:
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        self._network.flush()
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            failure = NodeFailedError(f"the disk failed: {error}")
+            failure.__cause__ = error
+            self._failure.set_exception(failure)
+
+
+def run(config: "NodeConfig") -> int:
+    """Runs a node until SIGTERM or SIGINT; the exit code. Prints one line when it is ready."""
+    try:
+        return uvloop.run(_run(config))
+    except StartError as error:
+        sys.stderr.write(f"flo node: {error}\n")
+        return 3
+
+
+async def _run(config: "NodeConfig") -> int:
+    node = Node(config)
+    await node.start()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    # What is alive now lives as long as the node: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    sys.stdout.write(
+        f"flo node ready: id {config.node_id}, clients {config.listen}, peers"
+        f" {config.peer_listen}, data {config.data_dir}\n"
+    )
+    sys.stdout.flush()
+    stopped = loop.create_task(stopping.wait())
+    failed = loop.create_task(node.wait_failed())
+    await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
+    if failed.done():
+        stopped.cancel()
+        sys.stderr.write(f"flo node: {failed.exception()}\n")
+        return 3
+    failed.cancel()
+    logger.info("stopping")
+    await node.stop()
+    return 0

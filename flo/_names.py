@@ -1,0 +1,42 @@
+"""Namespaces and keys as bytes, refused here if no server would take them."""
+
+from flo.exceptions import KeyTooLargeError, NamespaceTooLargeError, ValidationError
+from flo.wire.limits import KEY_WITH_NAMESPACE_BYTES_MAX, NAMESPACE_BYTES_MAX
+
+
+def encode_namespace(namespace: str) -> bytes:
+    """The bytes of a namespace; the empty one is the server's default."""
+    encoded = namespace.encode()
+    if len(encoded) > NAMESPACE_BYTES_MAX:
+        raise NamespaceTooLargeError(
+            f"namespace of {len(encoded)} bytes: at most {NAMESPACE_BYTES_MAX}"
+        )
+    if b"\x00" in encoded:
+        raise ValidationError("namespace contains a NUL byte")
+    return encoded or b"default"
+
+
+def encode_key(namespace: bytes, key: str | bytes) -> bytes:
+    """The bytes of a key. Text is UTF-8; names that a scan decoded come back as they were."""
+    encoded = encode_prefix(namespace, key)
+    if not encoded:
+        raise ValidationError("key is empty")
+    return encoded
+
+
+def encode_prefix(namespace: bytes, prefix: str | bytes) -> bytes:
+    """The same for the beginning of a key, which may be empty."""
+    encoded = prefix.encode("utf-8", "surrogateescape") if isinstance(prefix, str) else prefix
+    if len(encoded) + len(namespace) > KEY_WITH_NAMESPACE_BYTES_MAX:
+        raise KeyTooLargeError(
+            f"key of {len(encoded)} bytes: at most {KEY_WITH_NAMESPACE_BYTES_MAX - len(namespace)}"
+            " in this namespace"
+        )
+    if b"\x00" in encoded:
+        raise ValidationError("key contains a NUL byte")
+    return encoded
+
+
+def decode_key(key: bytes) -> str:
+    """A key as text; bytes that are not UTF-8 survive the way there and back."""
+    return key.decode("utf-8", "surrogateescape")

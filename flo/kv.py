@@ -1,0 +1,354 @@
+"""Key-value operations, reached as `client.kv`.
+
+Every operation may be given `timeout_ms`, else the client's counts. Writes are durable on a
+majority of replicas when they return, and are executed exactly once, also when the client tries
+them again after a lost connection. Reads see every write that returned before they began. All raise
+`FloError`; see `flo.exceptions` for what an error says about the write.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from flo._caller import Caller
+from flo._names import decode_key, encode_key, encode_namespace, encode_prefix
+from flo.exceptions import BlockTooLongError, NotFoundError, ValidationError, ValueTooLargeError
+from flo.types import (
+    Condition,
+    DeleteOptions,
+    GetOptions,
+    GetResult,
+    IncrResult,
+    KVExistsOptions,
+    KVExpireOptions,
+    KVIncrOptions,
+    KVMGetOptions,
+    MGetEntry,
+    PutOptions,
+    PutResult,
+    ScanOptions,
+    ScanResult,
+    WaitFor,
+)
+from flo.wire.limits import (
+    MGET_KEYS_MAX,
+    TTL_MS_MAX,
+    V1_SCAN_LIMIT_MAX,
+    V2_SCAN_LIMIT_MAX,
+    WAIT_MS_MAX,
+)
+from flo.wire.messages import (
+    Counter,
+    Deleted,
+    Exists,
+    KvDelete,
+    KvExists,
+    KvExpire,
+    KvGet,
+    KvIncr,
+    KvMget,
+    KvPut,
+    KvScan,
+    Page,
+    Stored,
+    Value,
+    Values,
+)
+from flo.wire.status import Reason
+
+VALUE_BYTES_MAX = 16 << 20
+
+
+class KVOperations:
+    """The key-value operations of one client."""
+
+    def __init__(self, caller: Callable[[], Caller], namespace: bytes) -> None:
+        self._caller = caller
+        self._default_namespace = namespace
+
+    async def get(
+        self,
+        key: str | bytes,
+        options: GetOptions | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> GetResult | None:
+        """Reads a value and its version; None when the key does not exist.
+
+        result = await client.kv.get("user:7")
+        """
+        namespace, wait_ms, wait_for_change = self._default_namespace, 0, False
+        if options is not None:
+            namespace = self._namespace(options.namespace)
+            wait_ms = _wait_ms(options.wait_ms)
+            wait_for_change = options.wait_for == WaitFor.CHANGE
+        caller = self._caller()
+        encoded = encode_key(namespace, key)
+        try:
+            result = await caller.call(
+                KvGet(namespace, encoded, wait_ms, wait_for_change),
+                partition=caller.partition_of(namespace, encoded),
+                timeout_ms=timeout_ms,
+                wait_ms=wait_ms,
+            )
+        except NotFoundError as error:
+            if error.reason is not Reason.NOT_FOUND:
+                raise
+            return None
+        version, value = cast(Value, result)
+        return GetResult(value, version)
+
+    async def put(
+        self,
+        key: str | bytes,
+        value: bytes | bytearray | memoryview,
+        options: PutOptions | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> PutResult:
+        """Stores a value, and returns the version that made.
+
+        Raises ConflictError when `cas_version` is not the key's version, or the condition does not
+        hold.
+
+        stored = await client.kv.put("user:7", b"Ada")
+        await client.kv.put("user:7", b"Ada L.", PutOptions(cas_version=stored.version))
+        """
+        if not isinstance(value, bytes):
+            value = _as_bytes(value)
+        if len(value) > VALUE_BYTES_MAX:
+            raise ValueTooLargeError(f"value of {len(value)} bytes: at most {VALUE_BYTES_MAX}")
+        namespace = self._default_namespace
+        if options is not None:
+            namespace = self._namespace(options.namespace)
+        encoded = encode_key(namespace, key)
+        body = (
+            KvPut(namespace, encoded, value)
+            if options is None
+            else _put_with(namespace, encoded, value, options)
+        )
+        caller = self._caller()
+        stored = await caller.call(
+            body,
+            partition=caller.partition_of(namespace, encoded),
+            is_write=True,
+            timeout_ms=timeout_ms,
+        )
+        return PutResult(cast(Stored, stored).version or 0)
+
+    async def delete(
+        self,
+        key: str | bytes,
+        options: DeleteOptions | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> bool:
+        """Removes a key, and returns whether it existed. Raises ConflictError as `put` does.
+
+        existed = await client.kv.delete("user:7")
+        """
+        given = options or DeleteOptions()
+        namespace = self._namespace(given.namespace)
+        encoded = encode_key(namespace, key)
+        caller = self._caller()
+        deleted = await caller.call(
+            KvDelete(namespace, encoded, given.cas_version),
+            partition=caller.partition_of(namespace, encoded),
+            is_write=True,
+            timeout_ms=timeout_ms,
+        )
+        return bool(cast(Deleted, deleted).existed)
+
+    async def mget(
+        self,
+        keys: Sequence[str | bytes],
+        options: KVMGetOptions | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> list[MGetEntry]:
+        """Reads up to 256 keys: one entry for each in the order asked, also for a missing one.
+
+        Each value is current; together they are no snapshot if the keys live in several partitions.
+
+        entries = await client.kv.mget(["user:7", "user:8"])
+        """
+        if not keys:
+            return []
+        if len(keys) > MGET_KEYS_MAX:
+            raise ValidationError(f"mget of {len(keys)} keys: at most {MGET_KEYS_MAX}")
+        namespace = self._namespace(options.namespace if options else None)
+        encoded = tuple(encode_key(namespace, key) for key in keys)
+        values = await self._caller().call(KvMget(namespace, encoded), timeout_ms=timeout_ms)
+        return [
+            MGetEntry(decode_key(entry.key), entry.value, entry.version, entry.found)
+            for entry in cast(Values, values).entries
+        ]
+
+    async def scan(
+        self,
+        prefix: str | bytes = "",
+        options: ScanOptions | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> ScanResult:
+        """One page of the names that begin with a prefix, in byte order.
+
+        A page may hold fewer names than `limit` before the last one. Keys written or removed
+        between two pages may or may not show; every other key shows exactly once.
+
+        page = await client.kv.scan("user:")
+        while page.cursor is not None:
+            page = await client.kv.scan("user:", ScanOptions(cursor=page.cursor))
+        """
+        given = options or ScanOptions()
+        if not 1 <= given.limit <= V2_SCAN_LIMIT_MAX:
+            raise ValidationError(f"scan limit of {given.limit}: 1 to {V2_SCAN_LIMIT_MAX}")
+        namespace = self._namespace(given.namespace)
+        body = KvScan(
+            namespace,
+            encode_prefix(namespace, prefix),
+            min(given.limit, V1_SCAN_LIMIT_MAX),
+            given.cursor or b"",
+            keys_only=True,
+        )
+        page = cast(Page, await self._caller().call(body, timeout_ms=timeout_ms))
+        return ScanResult([decode_key(entry.key) for entry in page.entries], page.cursor)
+
+    async def incr(
+        self,
+        key: str | bytes,
+        options: KVIncrOptions | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> IncrResult:
+        """Adds to a counter, which begins at 0, and returns the new value.
+
+        Raises BadRequestError when the key holds something else, or the sum leaves 64 bits.
+
+        visits = await client.kv.incr("visits", KVIncrOptions(delta=5))
+        """
+        given = options or KVIncrOptions()
+        if not -(1 << 63) <= given.delta < 1 << 63:
+            raise ValidationError(f"delta of {given.delta}: it must fit 64 bits")
+        namespace = self._namespace(given.namespace)
+        encoded = encode_key(namespace, key)
+        caller = self._caller()
+        counter = await caller.call(
+            KvIncr(namespace, encoded, given.delta),
+            partition=caller.partition_of(namespace, encoded),
+            is_write=True,
+            timeout_ms=timeout_ms,
+        )
+        version, value = cast(Counter, counter)
+        return IncrResult(value or 0, version or 0)
+
+    async def expire(
+        self,
+        key: str | bytes,
+        ttl_ms: int,
+        options: KVExpireOptions | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> None:
+        """Lets a key expire after `ttl_ms` from now; 0 clears its TTL. The version stays.
+
+        Raises NotFoundError when the key does not exist, ConflictError as `put` does.
+
+        await client.kv.expire("session:9", 60_000)
+        """
+        if not 0 <= ttl_ms <= TTL_MS_MAX:
+            raise ValidationError(f"ttl_ms of {ttl_ms}: 0 to {TTL_MS_MAX}")
+        given = options or KVExpireOptions()
+        namespace = self._namespace(given.namespace)
+        encoded = encode_key(namespace, key)
+        caller = self._caller()
+        await caller.call(
+            KvExpire(namespace, encoded, ttl_ms, given.cas_version),
+            partition=caller.partition_of(namespace, encoded),
+            is_write=True,
+            timeout_ms=timeout_ms,
+        )
+
+    async def touch(
+        self,
+        key: str | bytes,
+        ttl_ms: int,
+        options: KVExpireOptions | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> None:
+        """Lets a key live for `ttl_ms` from now. `expire`, for a time that is not 0.
+
+        await client.kv.touch("session:9", 60_000)
+        """
+        if ttl_ms == 0:
+            raise ValidationError("ttl_ms of 0: use persist to clear a TTL")
+        await self.expire(key, ttl_ms, options, timeout_ms=timeout_ms)
+
+    async def persist(
+        self,
+        key: str | bytes,
+        options: KVExpireOptions | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> None:
+        """Clears the TTL of a key: it lives until it is deleted. Raises as `expire` does.
+
+        await client.kv.persist("session:9")
+        """
+        await self.expire(key, 0, options, timeout_ms=timeout_ms)
+
+    async def exists(
+        self,
+        key: str | bytes,
+        options: KVExistsOptions | None = None,
+        *,
+        timeout_ms: float | None = None,
+    ) -> bool:
+        """Whether a key exists, without reading its value.
+
+        if await client.kv.exists("user:7"): ...
+        """
+        namespace = self._namespace(options.namespace if options else None)
+        encoded = encode_key(namespace, key)
+        caller = self._caller()
+        answer = await caller.call(
+            KvExists(namespace, encoded),
+            partition=caller.partition_of(namespace, encoded),
+            timeout_ms=timeout_ms,
+        )
+        return cast(Exists, answer).exists
+
+    def _namespace(self, override: str | None) -> bytes:
+        return self._default_namespace if override is None else encode_namespace(override)
+
+
+def _as_bytes(value: bytearray | memoryview) -> bytes:
+    try:
+        return bytes(memoryview(value))
+    except TypeError as error:
+        raise ValidationError(
+            f"the value is a {type(value).__name__}: encode it to bytes first"
+        ) from error
+
+
+def _put_with(namespace: bytes, key: bytes, value: bytes, options: PutOptions) -> KvPut:
+    ttl_ms = options.ttl_ms
+    if ttl_ms is not None and not 0 <= ttl_ms <= TTL_MS_MAX:
+        raise ValidationError(f"ttl_ms of {ttl_ms}: 0 to {TTL_MS_MAX}")
+    return KvPut(
+        namespace,
+        key,
+        value,
+        ttl_ms or None,
+        options.condition == Condition.IF_ABSENT,
+        options.condition == Condition.IF_PRESENT,
+        options.cas_version,
+    )
+
+
+def _wait_ms(wait_ms: int) -> int:
+    if wait_ms < 0:
+        raise ValidationError(f"wait_ms of {wait_ms}: it must not be negative")
+    if wait_ms > WAIT_MS_MAX:
+        raise BlockTooLongError(f"wait_ms of {wait_ms}: at most {WAIT_MS_MAX}")
+    return wait_ms
