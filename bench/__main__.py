@@ -1,7 +1,6 @@
 """`python -m bench`: KV put and get, and failover, against a cluster that it starts."""
 
 import argparse
-import asyncio
 import json
 import statistics
 from pathlib import Path
@@ -62,8 +61,10 @@ async def _run(cluster: LocalCluster, options: argparse.Namespace) -> None:
         "put": puts,
         "get": Workload.gets(keys=options.keys, partitions=options.partitions),
     }
-    print(f"{options.nodes} nodes, {options.partitions} partitions, {options.keys} keys,"
-          f" {options.value_bytes}-byte values, every write synced before it is acknowledged")
+    print(
+        f"{options.nodes} nodes, {options.partitions} partitions, {options.keys} keys,"
+        f" {options.value_bytes}-byte values, every write synced before it is acknowledged"
+    )
     print(_TITLE, flush=True)
     rows: list[dict[str, object]] = []
     for operation in options.operations:

@@ -22,7 +22,7 @@ class Replica(TypedDict):
 
 
 def ask(port: int, body: Body, timeout_s: float = 5.0) -> Result:
-    """One request to the node on `port`. RuntimeError when it is refused, OSError when unreachable."""
+    """One request to the node on `port`. RuntimeError when refused, OSError when unreachable."""
     codec = ClientConnection()
     _, frame = codec.request(body)
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:

@@ -6,8 +6,10 @@ it; a trial's value is the slowest partition's.
 """
 
 import asyncio
+import itertools
 import statistics
 import time
+from functools import partial
 
 from bench.cluster_view import leaders_of
 from bench.load import LoadConnection, Sample, Workload
@@ -40,7 +42,7 @@ class _Writer:
         before = [at for at in self.acknowledged if at <= killed_at]
         # Answers that were under way at the kill may still arrive: the gap is the longest.
         times = before[-1:] + after
-        return max((b - a for a, b in zip(times, times[1:], strict=False)), default=None)
+        return max((b - a for a, b in itertools.pairwise(times)), default=None)
 
 
 async def run_failover(cluster: LocalCluster, trials: int) -> None:
@@ -51,7 +53,9 @@ async def run_failover(cluster: LocalCluster, trials: int) -> None:
         victim = sorted(cluster.client_ports)[trial % len(cluster.client_ports)]
         value, led = await _trial(cluster, victim)
         values.append(value)
-        print(f"trial {trial + 1}: node {victim} led {led} partitions, gap {value:.3f} s", flush=True)
+        print(
+            f"trial {trial + 1}: node {victim} led {led} partitions, gap {value:.3f} s", flush=True
+        )
         cluster.start(victim)
     print(f"median {statistics.median(values):.3f} s, maximum {max(values):.3f} s")
 
@@ -65,10 +69,9 @@ async def _trial(cluster: LocalCluster, victim: int) -> tuple[float, int]:
     writers = [_Writer(frames[partition][0]) for partition in led]
     connections: list[LoadConnection] = []
     for writer in writers:
+        make = partial(LoadConnection, writer.next_frame, writer.sample)
         _, protocol = await loop.create_connection(
-            lambda w=writer: LoadConnection(w.next_frame, w.sample),
-            "127.0.0.1",
-            cluster.client_ports[survivor],
+            make, "127.0.0.1", cluster.client_ports[survivor]
         )
         protocol.start(1)
         connections.append(protocol)

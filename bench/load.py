@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from struct import Struct
 from typing import TYPE_CHECKING, cast
@@ -150,9 +151,8 @@ async def run_load(
         def next_frame(frames: list[bytes] = frames) -> bytes | None:
             return rng.choice(frames) if running else None
 
-        _, protocol = await loop.create_connection(
-            lambda make=next_frame: LoadConnection(make, sample), *addresses[node]
-        )
+        make = partial(LoadConnection, next_frame, sample)
+        _, protocol = await loop.create_connection(make, *addresses[node])
         connections.append((protocol, share))
     for protocol, share in connections:
         protocol.start(share)
@@ -170,11 +170,9 @@ async def run_load(
     return measured
 
 
-def _shares(
-    nodes: list[int], leaders: dict[int, int] | None, outstanding: int
-) -> dict[int, int]:
+def _shares(nodes: list[int], leaders: dict[int, int] | None, outstanding: int) -> dict[int, int]:
     """How many of the outstanding requests each node gets: by the partitions it leads."""
-    weights = {node: 1 for node in nodes}
+    weights = dict.fromkeys(nodes, 1)
     if leaders is not None:
         weights = {node: sum(leader == node for leader in leaders.values()) for node in nodes}
     order = sorted((node for node in nodes if weights[node]), key=lambda node: -weights[node])

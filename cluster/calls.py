@@ -88,8 +88,8 @@ class Call:
             self._session_unknown()
         elif code == BELOW_FLOOR:
             self.finish(_lost("the sequence is below its session's floor: it was answered before"))
-        elif code in _NOT_RUN:
-            self.finish(self.refusal(Reason(code), _NOT_RUN[Reason(code)]))
+        elif isinstance(code, int) and code in _NOT_RUN:
+            self.finish(self.refusal(Reason(code), _NOT_RUN[code]))
         else:
             self.finish(result)
 
@@ -138,7 +138,7 @@ class Call:
             )
 
 
-_NOT_RUN = {
+_NOT_RUN: dict[int, str] = {
     Reason.SHARD_BUSY: "the partition has too many commands waiting: try again later",
     Reason.WRITES_STOPPED: "the leader's disk is full, it takes no writes until there is room",
     Reason.TOO_MANY_PROPOSALS: "the session keeps too many unanswered commands",

@@ -1,9 +1,9 @@
 """What a node keeps in its data directory, opened in order and closed in reverse.
 
-    founding.json, peers.json    who this node is and whom it knows (`cluster/founding.py`)
-    initialized                  the write-ahead log has existed: without it the data is lost
-    wal/                         the log of all partitions
-    state/NNNN/                  the LMDB state of partition NNNN
+founding.json, peers.json    who this node is and whom it knows (`cluster/founding.py`)
+initialized                  the write-ahead log has existed: without it the data is lost
+wal/                         the log of all partitions
+state/NNNN/                  the LMDB state of partition NNNN
 """
 
 import logging
@@ -56,7 +56,9 @@ class NodeData:
             raise StartError(str(error)) from error
         except (OSError, lmdb.Error, StoreFull) as error:
             self.close()
-            raise StartError(f"cannot open the data directory {config.data_dir}: {error}") from error
+            raise StartError(
+                f"cannot open the data directory {config.data_dir}: {error}"
+            ) from error
 
     def mark_initialized(self) -> None:
         """From now on a missing log means that data was lost."""

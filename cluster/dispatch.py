@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from cluster.calls import Call, Outcome
 from cluster.node_sessions import NodeSession
 from cluster.raft.types import NodeId
-from cluster.state.commands import OPEN_SESSION
+from cluster.state.commands import OPEN_SESSION, Command
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class Dispatcher:
         elif local.group.accepts_proposals:
             command = (call.code, call.session, call.sequence, call.floor, *call.args)
             call.in_progress = True
-            local.submit(command, call.size, call)
+            local.submit(cast(Command, command), call.size, call)
         else:
             self._parked[call.partition].append(call)
             return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from cluster.queries import QUERIES, Result
 from cluster.raft.messages import MalformedMessageError
 from cluster.raft.types import NodeId
-from cluster.state.commands import is_command
+from cluster.state.commands import Command, is_command
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
@@ -94,12 +94,12 @@ class Forwarding:
         if not isinstance(args, list) or not isinstance(triple, list) or len(triple) != 3:
             raise MalformedMessageError("a forwarded call without arguments or triple")
         arguments = tuple(cast(list[object], args))
-        command = (code, *cast(list[object], triple), *arguments)
+        command = cast(Command, (code, *cast(list[object], triple), *arguments))
         if not (is_command(command) if mode == _WRITE else code in QUERIES):
             # A newer node knows an operation that this one must not let into the log.
             waiter.on_result((Reason.UNKNOWN_OP,))
         elif mode == _WRITE:
-            size = sum(len(arg) for arg in arguments if isinstance(arg, bytes))
+            size = sum(len(arg) for arg in command if isinstance(arg, bytes))
             partition.submit(command, size, waiter)
             self._request_turn(partition)
         elif mode == _STALE:

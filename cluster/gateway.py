@@ -137,7 +137,9 @@ class ClientConnection(asyncio.Protocol):
         self._slots.append(slot)
         if item.close:
             self._closing = True
-            logger.info("client %s: %s", self._gateway.name_of(self._transport), item.refusal.message)
+            logger.info(
+                "client %s: %s", self._gateway.name_of(self._transport), item.refusal.message
+            )
         self.answered()
 
     def _pause_reading(self) -> None:
@@ -186,16 +188,16 @@ class ClientConnection(asyncio.Protocol):
 
     def _cut_off(self, why: str) -> None:
         if not self._lost:
-            logger.warning("client %s is cut off: it %s", self._gateway.name_of(self._transport), why)
+            logger.warning(
+                "client %s is cut off: it %s", self._gateway.name_of(self._transport), why
+            )
             self._transport.abort()
 
 
 class Gateway:
     """Listens for clients and keeps their connections."""
 
-    def __init__(
-        self, router: "Router", limits: "Limits", loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, router: "Router", limits: "Limits", loop: asyncio.AbstractEventLoop) -> None:
         self.router = router
         self.limits = limits
         self.loop = loop
@@ -245,5 +247,3 @@ class Gateway:
         to_flush, self._to_flush = self._to_flush, []
         for connection in to_flush:
             connection.flush()
-
-

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cluster.clock import Clock
     from cluster.forwarding import MessageSender
     from cluster.partition import Partition
@@ -73,7 +74,8 @@ class Leadership:
         until = self._clock.monotonic() + timeout_s
         while self._clock.monotonic() < until:
             led = [each for each in self._partitions.values() if each.group.is_leader]
-            if not any([self._hand_over(partition) for partition in led]):
+            waited_for = [partition for partition in led if self._hand_over(partition)]
+            if not waited_for:
                 return
             await asyncio.sleep(_POLL_S)
 

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from random import SystemRandom
+from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -167,7 +167,8 @@ class Node:
                 wal=data.wal,
                 log=log,
                 clock=self._clock,
-                rng=self._rng,
+                # Timeouts are drawn with every message: no system call for each of them.
+                rng=Random(self._rng.getrandbits(64)),
                 applied_index=replica.applied_index,
             )
         except InvariantBrokenError as error:

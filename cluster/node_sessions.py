@@ -18,7 +18,9 @@ _TOKEN_BITS = 63
 class NodeSession:
     """The session of this node in one partition; opened on first use."""
 
-    def __init__(self, partition: int, rng: Random, open_session: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, partition: int, rng: Random, open_session: Callable[[int, int], None]
+    ) -> None:
         self.partition = partition
         self.session_id = 0
         self._rng = rng

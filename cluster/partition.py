@@ -6,14 +6,14 @@ result, `not_leader` (nothing was appended), or `unknown` (it may or may not be 
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cluster.queries import QUERIES, ClockBehindError, Result, View
 from cluster.raft.messages import MalformedMessageError
 from cluster.raft.pending import PendingTable
 from cluster.raft.types import InvariantBrokenError, LogFullError, NodeId, NotLeaderError
 from cluster.stamps import Stamps
-from cluster.state.commands import encode_entry
+from cluster.state.commands import Command, encode_entry
 from cluster.state.errors import CorruptState, StoreFull, UnknownCommand
 from flo.wire.status import Reason
 
@@ -32,9 +32,6 @@ BROKEN = (InvariantBrokenError, CorruptState, UnknownCommand, AssertionError, *B
 """Whatever must stop a replica rather than let it guess; the node's others go on."""
 
 _COMMAND_OVERHEAD_BYTES = 64
-
-Command: TypeAlias = tuple[object, ...]
-"""(code, session, sequence, floor, *arguments)"""
 
 
 class Waiter(Protocol):
@@ -293,9 +290,7 @@ class Partition:
         applied = self.group.applied_index
         due = [reads for index, reads in self._confirmed_reads if index <= applied]
         if due:
-            self._confirmed_reads = [
-                each for each in self._confirmed_reads if each[0] > applied
-            ]
+            self._confirmed_reads = [each for each in self._confirmed_reads if each[0] > applied]
             self._answer(due)
 
     def _answer(self, batches: list[list[_Read]]) -> None:

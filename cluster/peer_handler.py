@@ -1,7 +1,6 @@
 """What a node does with its peers: whom it accepts, and where their messages go."""
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cluster.forwarding import FORWARD, FORWARD_REPLY
@@ -10,6 +9,8 @@ from cluster.peers.admission import admit
 from cluster.raft.messages import KINDS, MalformedMessageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cluster.clock import Clock
     from cluster.describe import NodeDescription
     from cluster.dispatch import Dispatcher

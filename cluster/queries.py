@@ -7,7 +7,8 @@ forwards them as they are.
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
-from cluster.state.kv import Record, kv_get, kv_scan
+from cluster.state.keyspace import Record
+from cluster.state.kv import kv_get, kv_scan
 from cluster.state.store import ReadTransaction
 from flo.wire.status import Reason
 

@@ -117,7 +117,8 @@ class Router:
 
     def _fit(self, entries: list[wire.ValueEntry], revision: int) -> Answer:
         """v2 may answer a prefix and say where to go on; v1 must answer everything or nothing."""
-        allowed = self._limits.scan_page_bytes_max if revision == 2 else self._limits.answer_bytes_max
+        limits = self._limits
+        allowed = limits.scan_page_bytes_max if revision == 2 else limits.answer_bytes_max
         size = 0
         for place, entry in enumerate(entries):
             size += len(entry.value)
@@ -242,4 +243,3 @@ class _Gather:
                     self._gathered(self._results)
 
         return done
-

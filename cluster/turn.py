@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Protocol
 
-import msgpack
+from cluster.peers.packing import pack_message
 
 if TYPE_CHECKING:
     from cluster.clock import Clock
     from cluster.partition import Partition
     from cluster.raft.types import NodeId, Outgoing
-    from cluster.storage.wal import SyncTicket, Wal
+    from cluster.storage.wal import Wal
+    from cluster.storage.wal_buffer import SyncTicket
 
 logger = logging.getLogger("flo.turn")
 
@@ -80,8 +81,8 @@ class Turns:
         wal: "Wal",
         network: Network,
         clock: "Clock",
-        call_soon: Callable[[Callable[[], None]], None],
-        call_soon_threadsafe: Callable[[Callable[[], None]], None],
+        call_soon: Callable[[Callable[[], None]], object],
+        call_soon_threadsafe: Callable[[Callable[[], None]], object],
         on_failure: Callable[[BaseException], None],
         executor: Executor,
     ) -> None:
@@ -147,7 +148,7 @@ class Turns:
             outgoing: list[Outgoing] = group.take_early() if early else group.take_synced()
             for node, message in outgoing:
                 if message is not last:
-                    packed = msgpack.packb(message)
+                    packed = pack_message(message)
                     last = message
                 self._network.send_packed(node, packed)
         self._network.flush()

@@ -196,7 +196,9 @@ class Core(SyncObj):
     def _checkCommandsToApply(self) -> None:
         """Rows 18, 31: proposals are appended directly, never queued or forwarded."""
 
-    def _applyCommand(self, command: bytes, callback: object, commandType: int | None = None) -> None:
+    def _applyCommand(
+        self, command: bytes, callback: object, commandType: int | None = None
+    ) -> None:
         raise InvariantBrokenError("the core's own command queue is not used")
 
     def _SyncObj__applyLogEntries(self) -> bool:

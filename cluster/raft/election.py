@@ -6,14 +6,15 @@ up-to-date log when it has no connected leader that it heard within the minimum 
 the connection to the leader breaks, followers campaign by their rank, not after a time-out.
 """
 
+from dataclasses import dataclass
 from math import inf
 from random import Random
-from typing import NamedTuple
 
 from cluster.raft.types import GroupConfig, NodeId
 
 
-class LogEnd(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class LogEnd:
     """Ordered as Raft compares logs: the last term first, then the last index."""
 
     term: int

@@ -35,7 +35,7 @@ class PendingTable(Generic[T]):
         if not self._waiting or self._waiting[0][0].index > index:
             return None
         position, waiter = self._waiting.popleft()
-        if position != (term, index):
+        if position != Position(term, index):
             raise InvariantBrokenError(f"{position} waited while entry {index} was applied")
         return waiter
 

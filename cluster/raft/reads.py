@@ -8,7 +8,7 @@ One round serves all reads that wait; a reply to a round confirms every earlier 
 """
 
 from collections import deque
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from cluster.raft.types import NodeId
 
@@ -16,7 +16,8 @@ Token = int
 """The caller's name for a batch of reads."""
 
 
-class ReadReady(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ReadReady:
     """Reads `tokens` may be answered once the entry `index` is applied."""
 
     index: int

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import NamedTuple
 
 NodeId = int
@@ -21,7 +22,8 @@ class Role(IntEnum):
     LEADER = 2
 
 
-class Position(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Position:
     """Where a proposal stands in the log. It is committed once *this* term is applied there."""
 
     term: int
@@ -54,7 +56,7 @@ class InvariantBrokenError(Exception):
     """A promise of Raft or of our log does not hold: this replica must stop, not guess."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GroupConfig:
     """One replica of one partition. Times in seconds.
 
@@ -97,6 +99,6 @@ class GroupConfig:
     def majority(self) -> int:
         return len(self.replicas) // 2 + 1
 
-    @property
+    @cached_property
     def peers(self) -> tuple[NodeId, ...]:
         return tuple(node for node in self.replicas if node != self.node_id)

@@ -35,6 +35,8 @@ MAP_BYTES = 1 << 40
 grows."""
 
 _BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
+# A write that the disk takes only in part, as when it fills up, is an I/O error to LMDB.
+_NO_SPACE = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)]
 _DAMAGE = (
     lmdb.CorruptedError,
     lmdb.InvalidError,
@@ -181,9 +183,14 @@ class _Writer:
 
 
 def _raise_full(error: BaseException) -> None:
-    no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if no_space or isinstance(error, (lmdb.DiskError, lmdb.MapFullError)):
+    full = isinstance(error, (lmdb.DiskError, lmdb.MapFullError))
+    if full or (isinstance(error, (lmdb.Error, OSError)) and _says_no_space(error)):
         raise StoreFull(f"no space for a commit to LMDB: {error}; make space") from error
+
+
+def _says_no_space(error: BaseException) -> bool:
+    # LMDB gives such codes as text only.
+    return any(text in str(error) for text in _NO_SPACE)
 
 
 def _raise_damage(error: BaseException) -> None:
@@ -258,6 +265,7 @@ class _Trust:
         self._boot = path / "boot"
         self._clean = path / "clean"
         self._content = (path / "data.mdb", path / "lock.mdb")
+        self._is_clean = False
 
     def prepare(self) -> None:
         """Before LMDB opens: removes content that is not to be believed, notes the boot id."""

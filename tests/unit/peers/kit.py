@@ -1,6 +1,7 @@
 """What the tests of the peer network share."""
 
 import asyncio
+import random as _random
 from collections.abc import Callable, Mapping
 from typing import TypedDict, Unpack
 
@@ -47,7 +48,9 @@ def acceptor(*, secret: bytes = SECRET, verify: Verify = accept_all, seed: int =
     return handshake(Role.ACCEPTOR, 1, secret=secret, verify=verify, seed=seed)
 
 
-def converse(one: Handshake, other: Handshake, *, chunk_bytes: int = 1 << 20) -> tuple[bytes, bytes]:
+def converse(
+    one: Handshake, other: Handshake, *, chunk_bytes: int = 1 << 20
+) -> tuple[bytes, bytes]:
     """Run both sides to the end; returns what each has sent."""
     sent_by_one, sent_by_other = one.start(), other.start()
     to_other, to_one = sent_by_one, sent_by_other
@@ -125,6 +128,7 @@ def network(
     *,
     listen: Address = ANY_PORT,
     timers: Timers | None = None,
+    random: Callable[[], float] = _random.random,
     **settings: Unpack[Settings],
 ) -> PeerNetwork:
     settings.setdefault("secret", SECRET)
@@ -136,7 +140,7 @@ def network(
         redial_max_s=0.004,
         **settings,
     )
-    return PeerNetwork(config, handler, timers=timers)
+    return PeerNetwork(config, handler, timers=timers, random=random)
 
 
 class RawPeer:

@@ -24,8 +24,8 @@ def test_pauses_double_up_to_the_limit() -> None:
 
 
 def test_chance_shortens_a_pause_by_up_to_a_half() -> None:
-    backoff = Backoff(first_s=0.1, max_s=1.0, random=lambda: 0.5)
-    assert [backoff.next_pause_s() for _ in range(2)] == [0.075, 0.15]
+    backoff = Backoff(first_s=0.125, max_s=1.0, random=lambda: 0.5)
+    assert [backoff.next_pause_s() for _ in range(2)] == [0.09375, 0.1875]
 
 
 async def test_dialing_goes_on_after_each_pause() -> None:

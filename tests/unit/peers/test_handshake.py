@@ -24,7 +24,6 @@ from tests.unit.peers.kit import (
     converse,
     dialer,
     fails,
-    handshake,
     identity,
 )
 
@@ -271,7 +270,3 @@ def test_a_long_refusal_is_cut_and_its_text_made_fit_for_a_log() -> None:
     assert decoded.message[:4] == "ä?ä?"
     assert "\n" not in decoded.message
     assert len(encode_verdict(Refused(77, "ä\n" * 600))) == VERDICT_BYTES
-
-
-def test_node_ids_and_nonces_of_the_kit_differ() -> None:
-    assert handshake(Role.DIALER, 2).start() != handshake(Role.DIALER, 3).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
@@ -149,6 +150,23 @@ class TestFullDisk:
         replica = Replica(roomier, StateMachine())
         assert replica.apply([large], 2) == [[(0, 2)]]
         roomier.close()
+
+    def test_a_disk_that_takes_no_more_bytes(self, path: Path) -> None:
+        """The operating system refuses the writes of a commit: first one in part, then whole."""
+        store = LmdbStore(path, boot_id=BOOT)
+        write(store)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+        try:
+            for _ in range(3):
+                with pytest.raises(StoreFull):
+                    write(store, bytes(300_000))
+                assert value_in(store) == b"value"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        write(store, bytes(300_000))
+        assert value_in(store) == bytes(300_000)
+        store.close()
 
 
 class TestReaders:

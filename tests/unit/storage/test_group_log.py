@@ -12,12 +12,12 @@ from cluster.storage.group_log import ENTRY_OVERHEAD_BYTES
 from cluster.storage.memory_files import Crash, MemoryStorage
 from cluster.storage.records import Entry
 from cluster.storage.wal import Wal
+from cluster.storage.wal_config import WalConfig
 from cluster.storage.wal_errors import WalDamaged
 from tests.unit.storage.wal_kit import ONE, SMALL, append, image, layout, sync
 
 if TYPE_CHECKING:
     from cluster.storage.group_log import GroupLog
-    from cluster.storage.wal_config import WalConfig
 
 NO_TAIL = replace(SMALL, tail_bytes=0)
 HALF_TAIL = replace(SMALL, tail_bytes=40 * (ENTRY_OVERHEAD_BYTES + 20))
@@ -141,6 +141,37 @@ def test_what_is_not_durable_stays_in_memory() -> None:
     assert [entry.index for entry in wal.group(1).entries(6, 113)] == list(range(6, 113))
     wal.complete(ticket)
     assert _in_memory(wal.group(1), storage) == 7
+
+
+def test_truncated_entries_no_longer_count_as_memory() -> None:
+    storage = MemoryStorage()
+    wal = Wal.open(storage, HALF_TAIL)
+    group = wal.group(1)
+    for term in range(1, 20):
+        append(group, 30 - group.last_index, term=term)
+        sync(wal)
+        group.truncate_from(1 if term % 2 else 20)
+    append(group, 30 - group.last_index, term=20)
+    sync(wal)
+    assert _in_memory(group, storage) == 30
+
+
+def test_large_entries_are_found_after_truncations() -> None:
+    """Points of the sparse index go by bytes here; a truncation must take its points along."""
+    config = WalConfig(segment_bytes=1 << 20, batch_bytes_max=1 << 18, tail_bytes=0, groups_max=2)
+    storage = MemoryStorage()
+    wal = Wal.open(storage, config)
+    group = wal.group(1)
+    for term in (1, 2, 3):
+        for _ in range(10):
+            append(group, 4, term=term, nbytes=20_000)
+            sync(wal)
+        group.truncate_from(group.last_index - 25)
+    sync(wal)
+    for found in (group, Wal.open(storage, config).group(1)):
+        for index in range(1, found.last_index + 1):
+            (entry,) = found.entries(index, index + 1)
+            assert entry.data.startswith(f"{index}.{found.term_at(index)}x".encode())
 
 
 def test_a_truncation_into_the_part_on_disk_keeps_what_is_before_it() -> None:

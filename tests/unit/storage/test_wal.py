@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -59,6 +61,22 @@ def test_the_same_on_a_real_disk(tmp_path: Path) -> None:
     storage = DiskStorage(str(tmp_path))
     assert reopened(storage) == before
     assert reopened(storage) == before
+    storage.close()
+
+
+def test_segments_that_are_done_with_are_closed(tmp_path: Path) -> None:
+    storage = DiskStorage(str(tmp_path))
+    wal = Wal.open(storage, replace(SMALL, tail_bytes=0))
+    group = wal.group(1)
+    open_files: set[int] = set()
+    for _ in range(40):
+        append(group, 1, nbytes=300)
+        sync(wal)
+        assert group.entries(1, 2)
+        open_files.add(len(os.listdir("/proc/self/fd")))
+    assert len(open_files) == 1
+    wal.close()
+    assert len(os.listdir("/proc/self/fd")) == open_files.pop() - 2
     storage.close()
 
 

@@ -9,7 +9,8 @@ from zlib import crc32
 import pytest
 
 from cluster.storage.files import DiskStorage
-from cluster.storage.memory_files import Crash, MemoryStorage
+from cluster.storage.memory_files import Crash, MemoryStorage, Operation
+from cluster.storage.records import ENTRY, HEAD
 from cluster.storage.wal import Wal
 from cluster.storage.wal_errors import WalDamaged
 from cluster.storage.wal_format import (
@@ -19,6 +20,7 @@ from cluster.storage.wal_format import (
     BatchHeader,
     fill_batch_header,
     pack_segment_header,
+    unpack_batch_header,
 )
 from tests.unit.storage.wal_kit import (
     ONE,
@@ -259,6 +261,48 @@ def test_leftovers_that_begin_exactly_where_the_log_ends_are_no_batch() -> None:
         _check_cut(changed(files, ONE, end, old), 2)
 
 
+def test_leftovers_past_the_end_of_the_log_prove_nothing() -> None:
+    files = _log(2)
+    end = layout(files[ONE])[-1].end
+    for sequence, number, place in ((0, 9, end + 50), (1, 9, end + 51), (1, 2, end + 50)):
+        old = _batch(b"", sequence=sequence, number=number, previous_end=place)
+        _check_cut(changed(files, ONE, end + 50, old), 2)
+    later = _batch(b"", sequence=1, number=9, previous_end=end + 50)
+    assert _place(changed(files, ONE, end + 50, later)) == (ONE, end)
+
+
+def test_a_segment_that_begins_with_the_wrong_batch_is_damage() -> None:
+    files = _log(2)
+    for number in (1, 2):
+        wrong = pack_segment_header(2, number) + bytes(2000)
+        assert _place(files | {TWO: wrong}) == (TWO, 0)
+    assert _place(files | {TWO: pack_segment_header(2, 4) + bytes(2000)})[0] == ONE
+    _check_cut(files | {TWO: pack_segment_header(2, 3) + bytes(2000)}, 2)
+
+
+def test_a_segment_that_begins_right_but_after_an_unused_one_is_damage() -> None:
+    files = _log(2)
+    begun = pack_segment_header(3, 3) + bytes(2000)
+    assert _place(files | {TWO: bytes(2048), THREE: begun}) == (TWO, 0)
+
+
+def test_an_erased_header_lasts_although_the_first_try_failed() -> None:
+    """The sync fails: the next start reads zero bytes from the cache, the disk has the torn batch."""
+    files = _log_of_segments(2)
+    storage = stored(changed(files, TWO, layout(files[TWO])[0].end - 1, b"\0"))
+    storage.fail(Operation.SYNC, after=1)
+    with pytest.raises(OSError, match="Input/output"):
+        Wal.open(storage, SMALL)
+    storage.crash(Random(0), Crash.PROCESS)
+    assert not any(image(storage)[TWO][: SEGMENT_HEADER.size + BATCH_HEADER.size])
+    wal = Wal.open(storage, SMALL)
+    append(wal.group(1), 1)
+    sync(wal)
+    expected = wal.group(1).last_index
+    storage.crash(Random(0), Crash.SYNCED)
+    assert last_index(storage) == expected
+
+
 def test_a_whole_batch_with_the_right_number_but_the_wrong_chain_is_damage() -> None:
     files = _log(2)
     end = layout(files[ONE])[-1].end
@@ -271,11 +315,11 @@ def test_a_value_that_looks_like_a_later_batch_does_not_turn_a_torn_end_into_dam
     batches(storage, 2)
     end = layout(image(storage)[ONE])[-1].end
     wal = Wal.open(storage, SMALL)
-    elsewhere = _batch(b"", sequence=1, number=9, previous_end=7)
-    right_here = _batch(b"", sequence=1, number=9, previous_end=end + 90)
-    for index, value in ((3, elsewhere), (4, right_here)):
-        wal.group(1).append(index, 1, value + b"x")
+    offset = end + BATCH_HEADER.size + ENTRY.size
+    wal.group(1).append(3, 1, _batch(b"", sequence=1, number=9, previous_end=offset))
+    wal.group(1).append(4, 1, _batch(b"", sequence=1, number=9, previous_end=7) + b"x")
     sync(wal)
+    assert unpack_batch_header(image(storage)[ONE], offset) is not None
     files = image(storage)
     torn = layout(files[ONE])[2]
     _check_cut(flipped(files, ONE, torn.end - 1), 2)
@@ -335,17 +379,22 @@ def test_heads_that_contradict_the_records_before_them_are_refused() -> None:
     last = layout(files[ONE])[-1]
     payload = bytearray(files[TWO][first.start + BATCH_HEADER.size : first.end])
     payload[3] ^= 1  # the term in the head of the first group, now under a good checksum
+    without_head = files[TWO][first.start + BATCH_HEADER.size + HEAD.size : first.end]
     previous = BatchHeader(*BATCH_HEADER.unpack_from(files[ONE], last.start)[1:])
-    forged = _batch(
-        bytes(payload),
-        sequence=2,
-        number=first.number,
-        previous_end=last.end,
-        previous_crc=previous.crc,
-    )
-    damage = _refused(changed(files, TWO, first.start, forged))
-    assert (damage.file, damage.offset) == (TWO, first.start)
-    assert "begins with" in damage.reason
+    for records, reason in (
+        (bytes(payload), "begins with GroupHead"),
+        (without_head, "begins with 0 hard states of 1 groups"),
+    ):
+        forged = _batch(
+            records,
+            sequence=2,
+            number=first.number,
+            previous_end=last.end,
+            previous_crc=previous.crc,
+        )
+        damage = _refused(changed(files, TWO, first.start, forged))
+        assert (damage.file, damage.offset) == (TWO, first.start)
+        assert reason in damage.reason
 
 
 def _batch(

@@ -231,17 +231,18 @@ def test_a_full_disk_refuses_entries_that_have_no_room_and_takes_those_that_have
     storage, wal = _full_log()
     assert not wal.has_room(SMALL.entry_bytes_max)
     count = 0
-    while wal.has_room(50):
-        append(wal.group(1), 1, nbytes=50)
+    while wal.has_room(1):
+        append(wal.group(1), 1, nbytes=1)
         sync(wal)
         count += 1
     assert count > 0
     # Votes still find room, in the part that is kept for them.
-    wal.group(1).set_hard_state(HardState(4, 1, 0))
-    sync(wal)
+    for term in (4, 5):
+        wal.group(1).set_hard_state(HardState(term, 1, 0))
+        sync(wal)
     assert storage.list() == [ONE]
     storage.crash(Random(0), Crash.SYNCED)
-    assert reopened(storage)[1][1] == HardState(4, 1, 0)
+    assert reopened(storage)[1][1] == HardState(5, 1, 0)
 
 
 def test_buffered_records_count_as_used_room() -> None:
@@ -270,6 +271,7 @@ def test_room_returns_with_space() -> None:
     append(wal.group(1), 3, nbytes=900)
     sync(wal)
     assert wal.group(1).durable_index == wal.group(1).last_index
+    assert wal.has_room(SMALL.entry_bytes_max), "also when the segment that was ready is in use"
 
 
 def test_while_the_disk_is_full_a_segment_is_asked_for_now_and_then() -> None:

@@ -1,0 +1,5 @@
+"""`python -m flo.cli`: the same as `flo`."""
+
+from flo.cli import main
+
+main()

@@ -1,0 +1,148 @@
+"""Which authentic nodes are let in, and that an emptied node does not come back as the old one."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cluster.addresses import parse_members
+from cluster.founding import DataDirectory, FoundingParameters
+from cluster.peers.admission import admit, own_identity
+from cluster.peers.config import PeerConfig
+from cluster.peers.identity import Identity, RefusalCode, Refused
+from cluster.peers.network import PeerNetwork
+from tests.unit.peers.kit import ANY_PORT, NOWHERE, SECRET, Recorder
+
+THREE = FoundingParameters(parse_members("1=a:1,2=b:1,3=c:1"))
+REPLICAS = (1, 2, 3)
+
+
+def opened(root: Path, node_id: int) -> DataDirectory:
+    return DataDirectory(root / str(node_id), node_id, THREE)
+
+
+class Node(Recorder):
+    """A data directory with a network, put together as a node does it."""
+
+    def __init__(self, directory: DataDirectory, peers: "dict[int, Node]") -> None:
+        super().__init__(verify=lambda identity: admit(directory, identity))
+        self.directory = directory
+        self.network = PeerNetwork(
+            PeerConfig(
+                identity=own_identity(directory, f"n{directory.node_id}:9000"),
+                listen=ANY_PORT,
+                peers={
+                    node_id: peers[node_id].network.listen_address if node_id in peers else NOWHERE
+                    for node_id in directory.founding.zones
+                    if node_id != directory.node_id
+                },
+                secret=SECRET,
+                redial_first_s=0.001,
+                redial_max_s=0.004,
+            ),
+            self,
+        )
+
+    def on_connected(self, node_id: int, client_address: str) -> None:
+        self.directory.record_met(node_id)
+        super().on_connected(node_id, client_address)
+
+    async def stop(self) -> None:
+        await self.network.close()
+        self.directory.close()
+
+
+async def started(root: Path, node_id: int, peers: "dict[int, Node]") -> Node:
+    node = Node(opened(root, node_id), peers)
+    await node.network.start()
+    return node
+
+
+async def test_an_emptied_node_is_refused_told_and_has_no_vote(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await started(tmp_path, 1, {})
+    two = await started(tmp_path, 2, {1: one})
+    await two.saw("connected", 1)
+    await one.saw("connected", 2)
+    await two.stop()
+    await one.saw("disconnected", 2)
+    shutil.rmtree(tmp_path / "2")
+
+    two = await started(tmp_path, 2, {1: one})
+    await two.saw("refused", 1)
+    assert two.count("connected") == 0
+    assert not two.directory.may_vote(REPLICAS)
+    _, _, refused = two.calls[0]
+    assert isinstance(refused, Refused)
+    assert refused.code == RefusalCode.INCARNATION
+    assert refused.message.startswith("node 2 came back with an empty or different data directory")
+    assert refused.message.endswith("majority of each partition's replicas is up")
+    assert any("it refuses this node: node 2 came back" in line for line in caplog.messages)
+    assert any("refused by this node: node 2 came back" in line for line in caplog.messages)
+
+    # Nor does a peer that never met the former node 2 give it a vote.
+    three = await started(tmp_path, 3, {2: two})
+    await two.saw("connected", 3)
+    assert not two.directory.may_vote(REPLICAS)
+    for node in (three, two, one):
+        await node.stop()
+
+
+async def test_three_new_nodes_may_vote_once_they_have_met(tmp_path: Path) -> None:
+    one = await started(tmp_path, 1, {})
+    assert not one.directory.may_vote(REPLICAS)
+    two = await started(tmp_path, 2, {1: one})
+    three = await started(tmp_path, 3, {1: one, 2: two})
+    for node in (one, two, three):
+        await node.saw("connected", times=2)
+        assert node.directory.may_vote(REPLICAS)
+        await node.stop()
+    again = opened(tmp_path, 1)
+    assert again.may_vote(REPLICAS)
+    again.close()
+
+
+def test_a_node_is_admitted_again_with_the_same_directory(tmp_path: Path) -> None:
+    one, two = opened(tmp_path, 1), opened(tmp_path, 2)
+    assert admit(one, own_identity(two, "h:1")) is None
+    two.close()
+    two = opened(tmp_path, 2)
+    assert admit(one, own_identity(two, "other:1")) is None
+    one.close()
+    two.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "complaint"),
+    [
+        ({"cluster_id": "00" * 16}, RefusalCode.OTHER_CLUSTER, "belongs to another cluster"),
+        ({"protocol_version": 99}, RefusalCode.PROTOCOL_VERSION, "speaks version 99"),
+        ({"node_id": 1}, RefusalCode.WRONG_NODE, "two nodes run as node 1"),
+        ({"node_id": 4}, RefusalCode.UNKNOWN_NODE, "node 4 is no founding node"),
+    ],
+)
+def test_whoever_does_not_belong_is_refused_and_not_remembered(
+    tmp_path: Path, change: dict[str, object], code: RefusalCode, complaint: str
+) -> None:
+    one, two = opened(tmp_path, 1), opened(tmp_path, 2)
+    identity = own_identity(two, "h:1")
+    before = (tmp_path / "1" / "peers.json").read_bytes()
+    refused = admit(one, Identity(**{**identity._asdict(), **change}))
+    assert refused is not None
+    assert refused.code == code
+    assert complaint in refused.message
+    assert (tmp_path / "1" / "peers.json").read_bytes() == before
+    one.close()
+    two.close()
+
+
+def test_a_peer_that_cannot_be_remembered_is_refused(tmp_path: Path) -> None:
+    one, two = opened(tmp_path, 1), opened(tmp_path, 2)
+    shutil.rmtree(tmp_path / "1")
+    refused = admit(one, own_identity(two, "h:1"))
+    assert refused is not None
+    assert refused.code == RefusalCode.NOT_READY
+    assert "cannot remember peers: cannot write" in refused.message
+    one.close()
+    two.close()
