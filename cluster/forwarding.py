@@ -91,7 +91,7 @@ class Forwarding:
         if partition is None:
             waiter.on_not_leader(0)
             return
-        if not isinstance(args, list) or not isinstance(triple, list) or len(triple) != 3:
+        if not isinstance(args, list) or not isinstance(triple, list):
             raise MalformedMessageError("a forwarded call without arguments or triple")
         arguments = tuple(cast(list[object], args))
         command = cast(Command, (code, *cast(list[object], triple), *arguments))

@@ -31,7 +31,6 @@ class Router:
         self._on_renumbered = on_renumbered
         self._pool: Pool | None = None
         self._leaders: list[Endpoint | None] = []
-        self._table_version = -1
         # The chosen channel of each partition; emptied whenever the choice may be another one.
         self._chosen: list[Channel | None] = []
         self._wanted = asyncio.Event()
@@ -81,13 +80,20 @@ class Router:
         self._wanted.set()
 
     def learn(self, table: PartitionTable) -> None:
-        """Takes over a table unless it is older than the one there is, or empty."""
+        """Takes over a table that is not empty.
+
+        The latest one counts, whatever its version: each node numbers its own. Where it knows of no
+        leader the one known before stays, which is as good a guess as any.
+        """
         count = len(table.partitions)
-        renumbered = count != len(self._leaders)
-        if not count or (table.table_version < self._table_version and not renumbered):
+        if not count:
             return
-        self._table_version = table.table_version
-        self._leaders = [_endpoint(row.leader) for row in table.partitions]
+        renumbered = count != len(self._leaders)
+        known_before = [None] * count if renumbered else self._leaders
+        self._leaders = [
+            _endpoint(row.leader) or before
+            for row, before in zip(table.partitions, known_before, strict=True)
+        ]
         self._chosen = [None] * count
         replicas = {_endpoint(address) for row in table.partitions for address in row.replicas}
         known = replicas | set(self._leaders)

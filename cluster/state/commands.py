@@ -8,6 +8,7 @@ so a layout never changes: a new one takes a new code or a new entry version.
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from cluster.state.errors import UnknownCommand
@@ -43,7 +44,16 @@ ExpireCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, int, int | No
 OpenSessionCommand: TypeAlias = tuple[int, int, int, int, int]
 """token: random 64 bits of the opener; the same token gets the same session"""
 
-_FIELDS = {PUT: 10, DELETE: 7, INCR: 7, EXPIRE: 8, OPEN_SESSION: 5}
+_HEAD = (int, int, int, int)
+_CAS = (int, NoneType)
+_FIELDS: dict[object, tuple[type | tuple[type, ...], ...]] = {
+    PUT: (*_HEAD, bytes, bytes, bytes, int, int, _CAS),
+    DELETE: (*_HEAD, bytes, bytes, _CAS),
+    INCR: (*_HEAD, bytes, bytes, int),
+    EXPIRE: (*_HEAD, bytes, bytes, int, _CAS),
+    OPEN_SESSION: (*_HEAD, int),
+}
+_FIELD_COUNTS = {code: len(fields) for code, fields in _FIELDS.items()}
 
 Result: TypeAlias = tuple[int | bytes, ...]
 """`(0, ...)` is success, anything else a refusal: a `Reason` value or one of the two below.
@@ -62,8 +72,16 @@ _Entry: TypeAlias = tuple[int, int, tuple[DecodedCommand, ...]]
 
 
 def is_command(command: Sequence[object]) -> bool:
-    """Whether this version knows such a command: only then may it be put into an entry."""
-    return _FIELDS.get(cast("int", command[0])) == len(command)
+    """Whether this version knows such a command: only then may it be put into an entry.
+
+    Types are checked too: in the log, a mistake would stop every replica.
+    """
+    fields = _FIELDS.get(command[0]) if command else None
+    return (
+        fields is not None
+        and len(fields) == len(command)
+        and all(map(isinstance, command, fields))
+    )
 
 
 def encode_entry(stamp_ms: int, commands: Sequence[Command]) -> bytes:
@@ -81,7 +99,7 @@ def decode_entry(payload: bytes) -> tuple[int, tuple[DecodedCommand, ...]]:
         if version != ENTRY_VERSION:
             raise UnknownCommand(f"entry version {version!r}; this node knows {ENTRY_VERSION}")
         for command in commands:
-            if _FIELDS.get(command[0]) != len(command):
+            if _FIELD_COUNTS.get(command[0]) != len(command):
                 raise UnknownCommand(f"command {command[0]!r} with {len(command)} fields")
     except (ValueError, TypeError, IndexError) as error:
         raise UnknownCommand(f"{len(payload)} bytes that are no entry: {error}") from error

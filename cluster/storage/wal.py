@@ -16,7 +16,7 @@ from cluster.storage.wal_format import BATCH_HEADER, UNFINISHED_SUFFIX, segment_
 from cluster.storage.wal_reader import LogReader
 from cluster.storage.wal_recovery import recover, settle_tail
 from cluster.storage.wal_replay import Replay
-from cluster.storage.wal_segments import SegmentPool, extend_segment
+from cluster.storage.wal_segments import SegmentPool
 from cluster.storage.wal_writer import SegmentWriter
 
 if TYPE_CHECKING:
@@ -182,12 +182,10 @@ class Wal:
             replay.finish()
         except BadRecord as error:
             raise WalDamaged(segment_name(min(recovered.ends)), 0, str(error)) from error
-        settle_tail(storage, recovered)
+        settle_tail(storage, recovered, segment_bytes=config.segment_bytes)
         for name in storage.list():
             if name.endswith(UNFINISHED_SUFFIX):
                 storage.remove(name)
-        for sequence in recovered.spares:
-            extend_segment(storage, sequence, config.segment_bytes)
         tail = recovered.tail
         self._ends.update(recovered.ends)
         file = storage.open(segment_name(tail.sequence)) if tail.sequence else None

@@ -24,6 +24,7 @@ from cluster.storage.wal_format import (
     unpack_segment_header,
 )
 from cluster.storage.wal_index import Location
+from cluster.storage.wal_segments import fill_zeros
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from cluster.storage.wal_format import BatchHeader, SegmentHeader
 
     Replay = Callable[[Location, memoryview], None]
-
-_OPENING_BYTES = SEGMENT_HEADER.size + BATCH_HEADER.size
 
 
 class Tail(NamedTuple):
@@ -82,34 +81,29 @@ def recover(storage: Storage, replay: Replay) -> Recovered:
     return Recovered(scan.tail, scan.ends, spares)
 
 
-def settle_tail(storage: Storage, recovered: Recovered) -> None:
+def settle_tail(storage: Storage, recovered: Recovered, *, segment_bytes: int) -> None:
     """Make what `recover` found the durable truth; to be called before anything else is written.
 
     - The last batch is written and synced again. It may be in the page cache alone: the process was
       killed before its sync, or that sync failed, after which another sync of the same pages proves
       nothing.
-    - The header of a torn batch is erased, here or where the next segment would begin, so that it
-      can never become whole later. Always, even over zero bytes: those may be in the cache alone.
+    - Everything past it becomes zero bytes, so that nothing of a torn batch is ever taken for one.
+      Also where zero bytes are read: those may be in the cache alone. Unused segments get the
+      present size with it.
     """
-    tail = recovered.tail
     for sequence in recovered.spares:
-        _erase(storage, sequence)
-    if tail is NO_TAIL:
-        return
-    file = storage.open(segment_name(tail.sequence))
-    start = 0 if tail.start == SEGMENT_HEADER.size else tail.start
-    batch = file.read_at(start, tail.end - start)
-    room = min(BATCH_HEADER.size, file.size() - tail.end)
-    file.write_at(start, batch + bytes(room))
-    file.sync()
-    file.close()
-
-
-def _erase(storage: Storage, sequence: int) -> None:
-    file = storage.open(segment_name(sequence))
-    file.write_at(0, bytes(_OPENING_BYTES))
-    file.sync()
-    file.close()
+        file = storage.open(segment_name(sequence))
+        fill_zeros(file, 0, max(segment_bytes, file.size()))
+        file.sync()
+        file.close()
+    tail = recovered.tail
+    if tail is not NO_TAIL:
+        file = storage.open(segment_name(tail.sequence))
+        start = 0 if tail.start == SEGMENT_HEADER.size else tail.start
+        file.write_at(start, file.read_at(start, tail.end - start))
+        fill_zeros(file, tail.end, file.size())
+        file.sync()
+        file.close()
 
 
 def _read(storage: Storage, sequence: int) -> bytes:

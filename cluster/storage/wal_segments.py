@@ -111,16 +111,6 @@ def create_segment(storage: Storage, sequence: int, segment_bytes: int) -> None:
     storage.sync_directory()
 
 
-def extend_segment(storage: Storage, sequence: int, segment_bytes: int) -> None:
-    """Bring an unused segment, made under a smaller `segment_bytes`, to the present size."""
-    file = storage.open(segment_name(sequence))
-    size = file.size()
-    if size < segment_bytes:
-        fill_zeros(file, size, segment_bytes)
-        file.sync()
-    file.close()
-
-
 def fill_zeros(file: File, start: int, end: int) -> None:
     """Write zero bytes from `start` to `end`."""
     for offset in range(start, end, _FILL_BYTES):

@@ -3,11 +3,11 @@
 import click
 
 from flo._version import __version__
-from flo.cli.cluster import cluster
-from flo.cli.kv import kv
-from flo.cli.node import node
+from flo.cli.cluster import cluster_group
+from flo.cli.kv import kv_group
+from flo.cli.node import node_command
 from flo.cli.settings import global_options
-from flo.cli.up import up
+from flo.cli.up import up_command
 
 __all__ = ["main"]
 
@@ -29,5 +29,5 @@ main = click.group(name="flo")(
     )
 )
 
-for _command in (kv, cluster, node, up):
+for _command in (kv_group, cluster_group, node_command, up_command):
     main.add_command(_command)

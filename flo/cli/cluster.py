@@ -48,12 +48,12 @@ class Views(NamedTuple):
     errors: dict[int, str]
 
 
-@click.group()
-def cluster() -> None:
+@click.group("cluster")
+def cluster_group() -> None:
     """Look at the cluster."""
 
 
-@cluster.command("status")
+@cluster_group.command("status")
 @global_options
 @pass_settings
 def status(settings: Settings) -> None:

@@ -23,8 +23,8 @@ from flo.wire.limits import MGET_KEYS_MAX, V1_SCAN_LIMIT_MAX
 _Seconds = click.FloatRange(0, min_open=True)
 
 
-@click.group()
-def kv() -> None:
+@click.group("kv")
+def kv_group() -> None:
     """Read and write keys."""
 
 
@@ -36,7 +36,7 @@ class _SetOptions(TypedDict):
     cas: int | None
 
 
-@kv.command("set")
+@kv_group.command("set")
 @click.argument("key")
 @click.argument("value", required=False)
 @click.option(
@@ -79,7 +79,7 @@ def set_key(
     output.with_client(settings, work)
 
 
-@kv.command("get")
+@kv_group.command("get")
 @click.argument("key")
 @global_options
 @pass_settings
@@ -106,7 +106,7 @@ def get_key(settings: Settings, key: str) -> None:
     output.with_client(settings, work)
 
 
-@kv.command("mget")
+@kv_group.command("mget")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @global_options
 @pass_settings
@@ -129,7 +129,7 @@ def get_keys(settings: Settings, keys: tuple[str, ...]) -> None:
     output.with_client(settings, work)
 
 
-@kv.command("delete")
+@kv_group.command("delete")
 @click.argument("key")
 @click.option("--cas", metavar="V", type=click.IntRange(0), help="Only if the key has version V.")
 @global_options
@@ -154,7 +154,7 @@ def delete_key(settings: Settings, key: str, cas: int | None) -> None:
     output.with_client(settings, work)
 
 
-@kv.command("list")
+@kv_group.command("list")
 @click.argument("prefix", default="")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1), metavar="N")
 @click.option("--keys-only", is_flag=True, help="Leave the values out.")
@@ -189,7 +189,7 @@ def list_keys(settings: Settings, prefix: str, limit: int, keys_only: bool) -> N
     output.with_client(settings, work)
 
 
-@kv.command("incr")
+@kv_group.command("incr")
 @click.argument("key")
 @click.option("--by", default=1, show_default=True, type=int, metavar="N", help="What to add.")
 @global_options
@@ -212,7 +212,7 @@ def increment(settings: Settings, key: str, by: int) -> None:
     output.with_client(settings, work)
 
 
-@kv.command("exists")
+@kv_group.command("exists")
 @click.argument("key")
 @global_options
 @pass_settings
@@ -234,7 +234,7 @@ def key_exists(settings: Settings, key: str) -> None:
     output.with_client(settings, work)
 
 
-@kv.command("touch")
+@kv_group.command("touch")
 @click.argument("key")
 @click.option("--ttl", metavar="S", type=_Seconds, required=True, help="Seconds to live from now.")
 @global_options
@@ -248,7 +248,7 @@ def touch_key(settings: Settings, key: str, ttl: float) -> None:
     _expire(settings, key, _ttl_ms(ttl) or 0)
 
 
-@kv.command("persist")
+@kv_group.command("persist")
 @click.argument("key")
 @global_options
 @pass_settings

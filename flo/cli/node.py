@@ -95,7 +95,7 @@ class NodeOptions(TypedDict):
     help="File with the secret that all nodes of the cluster share.",
 )
 @click.option("--exit-with-parent", is_flag=True, hidden=True)
-def node(*, exit_with_parent: bool, **options: Unpack[NodeOptions]) -> NoReturn:
+def node_command(*, exit_with_parent: bool, **options: Unpack[NodeOptions]) -> NoReturn:
     """Run one node in the foreground until SIGTERM or Ctrl-C.
 
     \b

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.state import commands
-from cluster.state.commands import Command, decode_entry, encode_entry
+from cluster.state.commands import PUT, Command, decode_entry, encode_entry, is_command
 from cluster.state.errors import UnknownCommand
 from cluster.state.machine import HANDLERS
 from cluster.state.packing import pack
@@ -65,3 +65,14 @@ def test_codes_and_bytes_never_change() -> None:
 def test_what_is_not_known_is_refused(payload: bytes) -> None:
     with pytest.raises(UnknownCommand):
         decode_entry(payload)
+
+
+def test_only_a_command_of_the_right_types_may_enter_an_entry() -> None:
+    good = (PUT, 7, 1, 1, b"ns", b"key", b"value", 0, 0, None)
+    assert is_command(good)
+    assert is_command((*good[:-1], 3))
+    assert not is_command(())
+    assert not is_command(good[:-1])
+    assert not is_command((0x999, *good[1:]))
+    assert not is_command((PUT, 7, 1, 1, b"ns", "key", b"value", 0, 0, None))
+    assert not is_command((PUT, None, 1, 1, b"ns", b"key", b"value", 0, 0, None))

@@ -230,27 +230,25 @@ def test_a_segment_of_another_log_is_damage() -> None:
     assert _place(files | {ONE: image(storage)[ONE]})[0] == TWO
 
 
-@pytest.mark.parametrize("use", [0, 1])
-def test_leftovers_in_a_recycled_segment_are_no_batches(use: int) -> None:
-    """The next file is an old one under a new name, full of whole batches with old numbers."""
-    files = _log_of_segments(2)
-    recycled = files | {THREE: files[ONE]}
-    survivors = sum(len(layout(files[name])) for name in (ONE, TWO))
-    storage = stored(recycled)
-    assert last_index(storage) == survivors
-    wal = Wal.open(storage, SMALL)
-    # Fill segment two, then begin the recycled one: with one batch over it, the leftovers follow.
-    while layout(image(storage)[TWO])[-1].end < 1700:
-        append(wal.group(1), 1, nbytes=300)
-        sync(wal)
-    for _ in range(1 + use):
-        append(wal.group(1), 1, nbytes=400)
-        sync(wal)
-    expected = wal.group(1).last_index
-    wal.close()
-    assert image(storage)[THREE].count(BATCH_MAGIC) > 1 + use
-    assert last_index(storage) == expected
-    _check_cut(image(storage), expected)
+def test_leftovers_in_a_recycled_segment_are_no_batches() -> None:
+    """An old file under a new name is full of whole batches, with old numbers."""
+    old = _log_of_segments(2)[ONE]
+    unused = _log_of_segments(2) | {THREE: old}
+    _check_cut(unused, sum(len(layout(unused[name])) for name in (ONE, TWO)))
+
+    files = _log_of_segments(3)
+    count = sum(len(layout(data)) for data in files.values())
+    last = layout(files[THREE])[-1]
+    recycled = files | {THREE: files[THREE][: last.end] + old[last.end :]}
+    assert recycled[THREE].count(BATCH_MAGIC) > 2
+    _check_cut(recycled, count)
+    for cut in range(last.end):
+        # The write over the leftovers was torn, either end of it.
+        begun = recycled[THREE][:cut] + old[cut:]
+        _check_cut(recycled | {THREE: begun}, count - 1)
+        finished = old[: cut + 1] + recycled[THREE][cut + 1 :]
+        if finished != recycled[THREE]:
+            _check_cut(recycled | {THREE: finished}, count - 1)
 
 
 def test_leftovers_that_begin_exactly_where_the_log_ends_are_no_batch() -> None:
@@ -287,10 +285,10 @@ def test_a_segment_that_begins_right_but_after_an_unused_one_is_damage() -> None
 
 
 def test_an_erased_header_lasts_although_the_first_try_failed() -> None:
-    """The sync fails: the next start reads zero bytes from the cache, the disk has the torn batch."""
+    """Its sync fails: the next start reads zero bytes in the cache, the disk has the old ones."""
     files = _log_of_segments(2)
     storage = stored(changed(files, TWO, layout(files[TWO])[0].end - 1, b"\0"))
-    storage.fail(Operation.SYNC, after=1)
+    storage.fail(Operation.SYNC, after=1)  # the first is that of the directory
     with pytest.raises(OSError, match="Input/output"):
         Wal.open(storage, SMALL)
     storage.crash(Random(0), Crash.PROCESS)
@@ -325,8 +323,7 @@ def test_a_value_that_looks_like_a_later_batch_does_not_turn_a_torn_end_into_dam
     _check_cut(flipped(files, ONE, torn.end - 1), 2)
 
 
-def test_a_torn_batch_can_never_become_whole_later() -> None:
-    """Half of it reached the disk, the rest was on its way: the cut must outlive that."""
+def test_nothing_of_a_torn_batch_is_left() -> None:
     files = _log_of_segments(2)
     for name, start in ((TWO, 0), (ONE, layout(files[ONE])[-1].start)):
         shorter = files if name == TWO else {ONE: files[ONE]}
@@ -334,8 +331,8 @@ def test_a_torn_batch_can_never_become_whole_later() -> None:
         storage = stored(flipped(shorter, name, torn.end - 1))
         Wal.open(storage, SMALL).close()
         storage.crash(Random(0), Crash.SYNCED)
-        header = image(storage)[name][start : torn.start + BATCH_HEADER.size]
-        assert not any(header)
+        assert not any(image(storage)[name][start:])
+        assert image(storage)[name][:start] == files[name][:start]
 
 
 def test_a_record_of_a_newer_version_is_refused_with_a_reason() -> None:
