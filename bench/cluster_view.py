@@ -17,6 +17,7 @@ class Replica(TypedDict):
     partition: int
     leader: int
     role: str
+    takes_part: bool
     commit_index: int
     applied_index: int
 
@@ -43,6 +44,13 @@ def replicas_of(port: int) -> list[Replica]:
     return cast(list[Replica], json.loads(status.document)["partitions"])
 
 
+async def wait_until_founded(cluster: LocalCluster) -> None:
+    """Returns once all nodes have met: only then may any of them be missing."""
+    for port in cluster.client_ports.values():
+        while not all(row["takes_part"] for row in await asyncio.to_thread(replicas_of, port)):
+            await asyncio.sleep(0.02)
+
+
 async def leaders_of(cluster: LocalCluster) -> dict[int, int]:
     """Partition to leading node; waits until every partition has one."""
     while True:
@@ -59,5 +67,6 @@ async def leaders_of(cluster: LocalCluster) -> dict[int, int]:
 
 
 async def wait_until_led(cluster: LocalCluster) -> None:
-    """Returns once every partition has a leader."""
+    """Returns once all nodes take part and every partition has a leader."""
+    await wait_until_founded(cluster)
     await leaders_of(cluster)

@@ -28,8 +28,19 @@ def free_ports(count: int) -> list[int]:
 class LocalCluster:
     """Starts `nodes` node processes in a temporary directory; a context manager."""
 
-    def __init__(self, nodes: int, partitions: int, parent_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        nodes: int,
+        partitions: int,
+        parent_dir: Path | None = None,
+        *,
+        keep: bool = False,
+        secret_files: dict[int, Path] | None = None,
+    ) -> None:
+        """`keep` leaves the directory behind, for a parent that somebody else removes."""
+        self._secret_files = secret_files or {}
         self.partitions = partitions
+        self._keep = keep
         self.directory = Path(tempfile.mkdtemp(prefix="flo-bench-", dir=parent_dir))
         ports = free_ports(2 * nodes)
         self.client_ports = dict(enumerate(ports[:nodes], start=1))
@@ -54,10 +65,10 @@ class LocalCluster:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
-        if error is None:
+            _reap(process)
+        if error is None and not self._keep:
             shutil.rmtree(self.directory, ignore_errors=True)
-        else:
+        elif error is not None:
             sys.stderr.write(f"node logs are kept in {self.directory}\n")
 
     def start(self, node: int) -> None:
@@ -70,6 +81,8 @@ class LocalCluster:
             *("--data-dir", str(self.directory / f"node-{node}")),
             *("--cluster", members, "--partitions", str(self.partitions)),
         ]
+        if node in self._secret_files:
+            command += ["--secret-file", str(self._secret_files[node])]
         with (self.directory / f"node-{node}.log").open("ab") as log:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
         self.processes[node] = process
@@ -81,7 +94,7 @@ class LocalCluster:
     def kill(self, node: int) -> None:
         """kill -9."""
         self.processes[node].kill()
-        self.processes[node].wait()
+        _reap(self.processes[node])
 
     @property
     def endpoints(self) -> str:
@@ -104,3 +117,9 @@ class LocalCluster:
             kib = int(rows["Private_Clean"].split()[0]) + int(rows["Private_Dirty"].split()[0])
             found.append(kib / 1024)
         return found
+
+
+def _reap(process: "subprocess.Popen[bytes]") -> None:
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

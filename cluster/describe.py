@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from flo.wire.messages import PartitionRow, PartitionTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cluster.addresses import Member
     from cluster.dispatch import Dispatcher
     from cluster.forwarding import MessageSender
@@ -27,6 +29,7 @@ class NodeDescription:
         partitions: "dict[int, Partition]",
         dispatcher: "Dispatcher",
         network: "MessageSender",
+        takes_part: "Callable[[int], bool]",
     ) -> None:
         self._node_id = node_id
         self._members = members
@@ -34,6 +37,7 @@ class NodeDescription:
         self._partitions = partitions
         self._dispatcher = dispatcher
         self._network = network
+        self._takes_part = takes_part
         self._table_version = 1
         self._last_leaders: list[NodeId] = []
         self._client_addresses = {node_id: client_address}
@@ -101,6 +105,8 @@ class NodeDescription:
             "leader": group.leader,
             "term": group.term,
             "role": group.role.name.lower(),
+            # False until enough other replicas have accepted this node's data directory.
+            "takes_part": self._takes_part(number),
             "commit_index": group.commit_index,
             "applied_index": group.applied_index,
             "last_index": group.last_index,

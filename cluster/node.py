@@ -138,6 +138,7 @@ class Node:
             partitions=self.partitions,
             dispatcher=self._dispatcher,
             network=self._network,
+            takes_part=self._peer_handler.may_take_part,
         )
         for partition in self.partitions.values():
             partition.on_leader = self._dispatcher.leader_changed

@@ -12,8 +12,8 @@ TICK_S = 0.02
 class Deadlines:
     """Answers futures with EXPIRED when their time has come.
 
-    A timer of its own for each call costs as much as encoding the request. Here calls of one tick share
-    a set, and one timer waits for the first set.
+    A timer of its own for each call costs as much as encoding the request. Here calls of one tick
+    share a set, and one timer waits for the first set.
 
         waiting = deadlines.add(reply, deadline)
         try: ... await reply

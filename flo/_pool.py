@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Callable, Iterable
 
 from flo._endpoints import Endpoint
@@ -183,7 +185,7 @@ class Pool:
         except TimeoutError:
             node.error = f"no connection within {CONNECT_TIMEOUT_S:g} s"
         except OSError as error:
-            node.error = error.strerror or str(error)
+            node.error = _reason(error)
         else:
             node.channel = channel
             node.failures = 0
@@ -220,3 +222,10 @@ class Pool:
         while True:
             await asyncio.sleep(_SILENCE_CHECK_S)
             self.drop_silent(asyncio.get_running_loop().time())
+
+
+def _reason(error: OSError) -> str:
+    """What the system says, without the address that asyncio adds to it."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)

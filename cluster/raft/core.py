@@ -116,6 +116,12 @@ class Core(SyncObj):
         self._use_own_clock()
         self.doTick(0.0)
 
+    def tick_durable(self) -> None:
+        """A tick in which the core sees and counts only what is durable here."""
+        self._journal.hide_unsynced()
+        self.tick()
+        self._journal.end_message()
+
     def receive(self, sender: NodeId, message: Mapping[str, object]) -> None:
         """Handles a message that has passed the receive filter.
 

@@ -295,9 +295,11 @@ class RaftGroup:
     def _count(self) -> None:
         """Lets the core count acknowledgements: the commit index, and whether it still leads."""
         self._inbound.acks_arrived = False
-        if not self.config.peers and self._log.durable_index < self._log.last_index:
-            return  # Row 6: alone, the core would commit what is not synced.
-        self._core.tick()
+        if self.config.peers:
+            self._core.tick()
+        elif self._log.durable_index >= self._core.noop_index:
+            # Row 6: alone, the core would commit what is not synced.
+            self._core.tick_durable()
         self._note_commit()
 
     def _note_commit(self) -> None:

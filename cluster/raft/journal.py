@@ -54,6 +54,10 @@ class CoreJournal(Journal):
         """The core has handled a message: what it did not contradict is back in sight."""
         self._visible_last = self._log.last_index
 
+    def hide_unsynced(self) -> None:
+        """Until `end_message` the core sees only what is durable here (row 6)."""
+        self._visible_last = self._log.durable_index
+
     def deleteEntriesFrom(self, entryFrom: int) -> None:
         self._visible_last = self._log.first_index + entryFrom - 1
 

@@ -83,6 +83,7 @@ class SparseIndex:
 
     def add(self, index: int, location: Location) -> None:
         """Note that the batch at `location` holds entry `index`; indexes must grow."""
+        assert index > self.last_index, f"point {index} after {self.last_index}"
         self._indexes.append(index)
         self._places.append(location.sequence << _OFFSET_BITS | location.offset)
 

@@ -1,6 +1,7 @@
 """`flo cluster`: the state of the nodes and partitions."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias, cast
 
 import click
@@ -11,7 +12,7 @@ from flo.cli.settings import Settings, global_options, pass_settings
 from flo.client import FloClient
 from flo.exceptions import FloError, ProtocolError
 
-Object: TypeAlias = dict[str, object]
+Object: TypeAlias = Mapping[str, object]
 
 
 class Replica(NamedTuple):
@@ -87,15 +88,14 @@ async def ask_all(client: FloClient) -> Views:
     """The views of all nodes that can be reached. Raises FloError when none answers."""
     first = await client.cluster_status()
     views = Views(first, {}, {})
+    addresses = {_number(node, "id"): node.get("client_address") for node in _nodes(first)}
     async with asyncio.TaskGroup() as group:
-        for node in _nodes(first):
-            group.create_task(_ask(client, node, views))
+        for node_id, address in addresses.items():
+            group.create_task(_ask(client, node_id, address, views))
     return views
 
 
-async def _ask(client: FloClient, node: Object, views: Views) -> None:
-    node_id = _number(node, "id")
-    address = node.get("client_address")
+async def _ask(client: FloClient, node_id: int, address: object, views: Views) -> None:
     if not isinstance(address, str) or not address:
         views.errors[node_id] = "its client address is not known"
         return
@@ -192,7 +192,7 @@ def _print(views: Views) -> None:
                 node.get("zone") or "-",
                 node.get("client_address") or "-",
                 node.get("peer_address") or "-",
-                views.errors.get(_number(node, "id"), "up"),
+                "unreachable" if _number(node, "id") in views.errors else "up",
             )
             for node in _nodes(first)
         ],
@@ -208,7 +208,9 @@ def _print(views: Views) -> None:
 
 def _rows(partition: Partition) -> list[tuple[object, ...]]:
     """One line per replica, the leader's first."""
-    replicas = sorted(partition.replicas, key=lambda each: each.node != partition.leader)
+    replicas = sorted(
+        partition.replicas, key=lambda each: (each.node != partition.leader, each.node)
+    )
     rows: list[tuple[object, ...]] = [
         (
             partition.number,
@@ -221,7 +223,9 @@ def _rows(partition: Partition) -> list[tuple[object, ...]]:
         )
         for each in replicas
     ]
-    rows += [(partition.number, node, "unreachable", "-", "-", "-", "-") for node in partition.missing]
+    rows += [
+        (partition.number, node, "unreachable", "-", "-", "-", "-") for node in partition.missing
+    ]
     return rows
 
 
@@ -232,12 +236,16 @@ def _nodes(document: Object) -> list[Object]:
 def _objects(document: Object, name: str) -> list[Object]:
     found = document.get(name)
     if not isinstance(found, list):
-        raise ProtocolError(f"the cluster status has no list {name!r}: is the node of this version?")
+        raise ProtocolError(
+            f"the cluster status has no list {name!r}: is the node of this version?"
+        )
     return [cast(Object, each) for each in cast(list[object], found) if isinstance(each, dict)]
 
 
 def _number(document: Object, name: str) -> int:
     found = document.get(name)
     if not isinstance(found, int):
-        raise ProtocolError(f"the cluster status has no number {name!r}: is the node of this version?")
+        raise ProtocolError(
+            f"the cluster status has no number {name!r}: is the node of this version?"
+        )
     return found

@@ -1,5 +1,6 @@
 """`flo kv`: key-value commands."""
 
+import sys
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -284,7 +285,7 @@ def _value(value: str | None, file: Path | None) -> bytes:
         with file.open("rb") as stream:
             data = stream.read(VALUE_BYTES_MAX + 1)
     elif value == "-":
-        data = click.get_binary_stream("stdin").read(VALUE_BYTES_MAX + 1)
+        data = sys.stdin.buffer.read(VALUE_BYTES_MAX + 1)
     else:
         return (value or "").encode("utf-8", "surrogateescape")
     if len(data) > VALUE_BYTES_MAX:

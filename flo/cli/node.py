@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 PEER_PORT_DISTANCE = 500
 STOP_TIMEOUT_S = 10.0
 _REPLICATION = 3
+_STDIN = 0
 
 
 class NodeOptions(TypedDict):
@@ -176,7 +176,8 @@ def _secret(path: Path | None) -> bytes | None:
 
 def _stop_at_end_of_input() -> None:
     """Stops this process when whoever started it is gone and its end of the pipe with it."""
-    while sys.stdin.buffer.read(4096):
+    # Not sys.stdin: its lock, held here for ever, would not let the interpreter end.
+    while os.read(_STDIN, 4096):
         continue
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(STOP_TIMEOUT_S)

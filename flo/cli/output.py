@@ -4,7 +4,8 @@ import asyncio
 import base64
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Literal, NoReturn
 
 import click
@@ -78,17 +79,19 @@ def print_error(error: FloError, output_format: Format) -> None:
 
 def print_missing(key: str, output_format: Format) -> None:
     """What stands on stderr in the place of a value that is not there."""
-    print_error(NotFoundError(f"no such key: {key}", reason=Reason.NOT_FOUND, ran=Ran.NO), output_format)
+    print_error(
+        NotFoundError(f"no such key: {key}", reason=Reason.NOT_FOUND, ran=Ran.NO), output_format
+    )
 
 
-def print_json(document: dict[str, object]) -> None:
+def print_json(document: Mapping[str, object]) -> None:
     """One JSON object to stdout, on one line."""
     click.echo(json.dumps(document))
 
 
 def print_raw(value: bytes) -> None:
     """A value as it is, with nothing before or after it."""
-    click.get_binary_stream("stdout").write(value)
+    sys.stdout.buffer.write(value)
 
 
 def print_name(name: str, end: str = "\n") -> None:
@@ -112,7 +115,6 @@ def print_table(
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (
-            f"{cell:{side}{width}}"
-            for cell, side, width in zip(line, align, widths, strict=True)
+            f"{cell:{side}{width}}" for cell, side, width in zip(line, align, widths, strict=True)
         )
         click.echo("  ".join(cells).rstrip())

@@ -1,13 +1,13 @@
 """A node as a client sees it: the real codec over loopback, a dict for a store, and a script.
 
-`FakeCluster` starts some of them over one store. Without a script a node answers at once; a test gives
-`node.script` to refuse, hold, lose or garble what it likes.
+`FakeCluster` starts some of them over one store. Without a script a node answers at once; a test
+gives `node.script` to refuse, hold, lose or garble what it likes.
 """
 
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from flo.wire import messages as wire
@@ -19,7 +19,7 @@ Answer: TypeAlias = wire.Result | Refusal
 
 @dataclass(slots=True)
 class Hold:
-    """Do not answer, nor anything that comes after it on the same connection."""
+    """Do not answer, nor anything that comes after it on the same connection, until `release`."""
 
 
 @dataclass(slots=True)
@@ -40,16 +40,16 @@ Action: TypeAlias = Answer | Hold | Lose | Garble | None
 Script: TypeAlias = Callable[[Request], Action]
 
 
-@dataclass(slots=True)
 class Store:
     """Keys and sessions; each triple is executed once."""
 
-    partition_count: int = 4
-    values: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
-    ttls: dict[bytes, int] = field(default_factory=dict)
-    results: dict[int, dict[int, Answer]] = field(default_factory=dict)
-    executed: list[wire.Body] = field(default_factory=list)
-    version: int = 0
+    def __init__(self, partition_count: int) -> None:
+        self.partition_count = partition_count
+        self.values: dict[bytes, tuple[int, bytes]] = {}
+        self.ttls: dict[bytes, int] = {}
+        self.results: dict[int, dict[int, Answer]] = {}
+        self.executed: list[wire.Body] = []
+        self.version = 0
 
     def open_session(self) -> int:
         session = 100 + len(self.results)
@@ -148,6 +148,12 @@ class FakeNode:
         for connection in list(self.connections):
             connection.transport.abort()
 
+    def release(self) -> None:
+        """Answers everything that was held, in order, and holds nothing more."""
+        self.script = None
+        for connection in list(self.connections):
+            connection.release()
+
     async def until(self, condition: Callable[["FakeNode"], bool]) -> None:
         """Returns when the condition holds; it is looked at whenever something happened here."""
         while not condition(self):
@@ -182,8 +188,8 @@ class FakeNode:
 class FakeCluster:
     """Nodes over one store; the leaders take turns over the partitions.
 
-        async with FakeCluster(3) as cluster:
-            async with FloClient(cluster.endpoints) as client: ...
+    async with FakeCluster(3) as cluster:
+        async with FloClient(cluster.endpoints) as client: ...
     """
 
     def __init__(self, node_count: int = 1, *, partition_count: int = 4) -> None:
@@ -224,7 +230,7 @@ class _ServerSide(asyncio.Protocol):
         self.node = node
         self.codec = ServerConnection()
         self.transport = cast(asyncio.Transport, None)
-        self.holding = False
+        self.held: list[Request] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -252,9 +258,9 @@ class _ServerSide(asyncio.Protocol):
         if isinstance(item, Rejected):
             return item.encode()
         self.node.requests.append(item)
-        action = Hold() if self.holding else self.node.answer(item)
+        action = Hold() if self.held else self.node.answer(item)
         if isinstance(action, Hold):
-            self.holding = True
+            self.held.append(item)
             return b""
         if isinstance(action, Garble):
             return action.data
@@ -264,6 +270,15 @@ class _ServerSide(asyncio.Protocol):
             self.transport.abort()
             return b""
         assert action is not None
-        return encode_answer(
-            item.revision, item.request_id, item.op, action, extended=item.extended
-        )
+        return _encode(item, action)
+
+    def release(self) -> None:
+        held, self.held = self.held, []
+        answers = [_encode(request, self.node.healthy_answer(request)) for request in held]
+        self.transport.write(b"".join(answers))
+
+
+def _encode(request: Request, answer: Answer) -> bytes:
+    return encode_answer(
+        request.revision, request.request_id, request.op, answer, extended=request.extended
+    )

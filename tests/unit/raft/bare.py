@@ -18,7 +18,7 @@ Message = Mapping[str, object]
 LogEntry = tuple[bytes, int, int]
 Callback = Callable[[object, object], None]
 
-REGULAR, NOOP, VERSION, MEMBERSHIP = 0, 1, 2, 3
+REGULAR, NOOP, MEMBERSHIP, VERSION = 0, 1, 2, 3
 """The library's kinds of entries: the first byte of each."""
 SUCCESS = 0
 _NEVER_S = 1e9
@@ -161,6 +161,8 @@ class BareNet:
 
     def __init__(self, nodes: Iterable[int], **options: object) -> None:
         self.now = 1000.0
+        self.reading_s = 2e-6
+        """By how much the clock moves each time it is read."""
         self.links: defaultdict[tuple[int, int], deque[Message]] = defaultdict(deque)
         self.cut: set[tuple[int, int]] = set()
         self.nodes: dict[int, BareNode] = {}
@@ -188,7 +190,7 @@ class BareNet:
 
     def monotonic(self) -> float:
         # The library's sending loop ends only because time passes.
-        self.now += 2e-6
+        self.now += self.reading_s
         return self.now
 
     def connect(self, a: int, b: int) -> None:
@@ -234,11 +236,16 @@ class BareNet:
                         self.deliver(a, b)
 
     def elect(self, node: int, among: Iterable[int] | None = None) -> None:
+        self.wait_forever()
         self.nodes[node].campaign_at_next_tick()
         self.run(among, rounds=4)
-        for each in self.nodes.values():
-            each.wait_forever()
+        self.wait_forever()
         assert self.nodes[node].is_leader
+
+    def wait_forever(self) -> None:
+        """Nobody campaigns by itself until it hears a leader again."""
+        for node in self.nodes.values():
+            node.wait_forever()
 
     def _use_clock(self) -> None:
         syncobj.monotonicTime = self.monotonic

@@ -229,8 +229,14 @@ class Cluster:
                         self.deliver(a, b)
 
     def elect(self, node: NodeId, among: Iterable[NodeId] | None = None) -> Member:
-        """Lets `node` win an election; the others' timers stand still meanwhile."""
+        """Lets `node` win an election; the others' timers stand still meanwhile.
+
+        A leader among them hands over: while it lives it would not be deposed.
+        """
         member, ids = self.members[node], list(among or self.ids)
+        for other in ids:
+            if other != node and self.members[other].group.is_leader:
+                self.members[other].group.transfer_leadership(node)
         for _ in range(_SETTLE_ROUNDS):
             if member.group.is_ready:
                 return member

@@ -143,14 +143,15 @@ def test_what_is_not_durable_stays_in_memory() -> None:
     assert _in_memory(wal.group(1), storage) == 7
 
 
-def test_truncated_entries_no_longer_count_as_memory() -> None:
+@pytest.mark.parametrize("cut", [1, 20])
+def test_truncated_entries_no_longer_count_as_memory(cut: int) -> None:
     storage = MemoryStorage()
     wal = Wal.open(storage, HALF_TAIL)
     group = wal.group(1)
     for term in range(1, 20):
         append(group, 30 - group.last_index, term=term)
         sync(wal)
-        group.truncate_from(1 if term % 2 else 20)
+        group.truncate_from(cut)
     append(group, 30 - group.last_index, term=20)
     sync(wal)
     assert _in_memory(group, storage) == 30

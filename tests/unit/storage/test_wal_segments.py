@@ -196,6 +196,23 @@ def test_a_segment_that_was_not_finished_is_removed_at_the_next_start() -> None:
     assert storage.list() == [ONE]
 
 
+def test_a_segment_whose_name_a_killed_process_did_not_sync_is_durable_before_its_use() -> None:
+    storage = MemoryStorage()
+    wal = Wal.open(storage, SMALL)
+    append(wal.group(1), 1)
+    sync(wal)
+    storage.fail(Operation.SYNC, after=1)  # the first is that of its bytes
+    with pytest.raises(OSError, match="Input/output"):
+        wal.prepare_next_segment()
+    storage.crash(Random(0), Crash.PROCESS)
+    assert storage.list() == [ONE, TWO]
+    wal = Wal.open(storage, SMALL)
+    _fill_segment(wal, storage)
+    expected = wal.group(1).last_index
+    storage.crash(Random(0), Crash.SYNCED)
+    assert last_index(storage) == expected
+
+
 def test_an_unused_segment_of_a_smaller_configuration_is_made_larger() -> None:
     storage = MemoryStorage()
     wal = Wal.open(storage, SMALL)
