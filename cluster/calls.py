@@ -7,7 +7,7 @@ distinguishes "did not run" from "nobody knows".
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from cluster.queries import Result
 from cluster.raft.types import NodeId
@@ -15,10 +15,29 @@ from cluster.state.commands import BELOW_FLOOR, SESSION_UNKNOWN
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
-    from cluster.dispatch import Dispatcher
     from cluster.node_sessions import NodeSession
 
 Outcome: TypeAlias = "Result | Refusal"
+
+
+class CallOwner(Protocol):
+    """Whoever finds the way for a call: the dispatcher."""
+
+    def try_again(self, call: "Call", leader: NodeId) -> None:
+        """A try ended without a result; `leader` is where it should go, 0 when unknown."""
+        ...
+
+    def renew_session(self, call: "Call") -> None:
+        """This node's session is unknown, and no copy of the call was executed."""
+        ...
+
+    def timeout_refusal(self, call: "Call") -> Refusal:
+        """What to say when the deadline has passed."""
+        ...
+
+    def forget(self, call: "Call") -> None:
+        """The call has ended."""
+        ...
 
 
 class Call:
@@ -47,7 +66,7 @@ class Call:
 
     def __init__(
         self,
-        dispatcher: "Dispatcher",
+        dispatcher: CallOwner,
         partition: int,
         code: int,
         args: tuple[object, ...],
@@ -140,7 +159,7 @@ class Call:
 
 _NOT_RUN: dict[int, str] = {
     Reason.SHARD_BUSY: "the partition has too many commands waiting: try again later",
-    Reason.WRITES_STOPPED: "the leader's disk is full, it takes no writes until there is room",
+    Reason.WRITES_STOPPED: "the leader's disk is full: it goes on when there is room again",
     Reason.TOO_MANY_PROPOSALS: "the session keeps too many unanswered commands",
     Reason.TOO_MANY_WAITERS: "the partition has too many sessions",
 }

@@ -21,7 +21,7 @@ _POLL_S = 0.01
 
 
 class Leadership:
-    """Moves the leadership of this node's partitions.
+    """Moves the leadership of this node's partitions: also away from a full disk.
 
     The first replica of a partition is its preferred leader, which spreads the work: after a
     restart it gets its partitions back once it has caught up.
@@ -51,6 +51,10 @@ class Leadership:
         self._next_check = now + _CHECK_EVERY_S
         for number, partition in self._partitions.items():
             preferred = partition.group.config.replicas[0]
+            if partition.disk_full and now >= self._unstable_until[number]:
+                self._unstable_until[number] = now + 6 * _STABLE_S
+                self._hand_over(partition)
+                continue
             ready = (
                 preferred != self._node_id
                 and partition.group.is_ready

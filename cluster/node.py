@@ -113,6 +113,14 @@ class Node:
         )
         for number in data.replicas:
             self.partitions[number] = self._partition(number)
+        self._leadership = Leadership(
+            config.node_id, self.partitions, self._network, self._clock, self._turns.request
+        )
+        self._assemble_requests()
+
+    def _assemble_requests(self) -> None:
+        """What serves clients, here and on behalf of other nodes."""
+        config, data = self.config, self._data
         self._forwarding = Forwarding(
             self._network,
             self.partitions,
@@ -142,9 +150,6 @@ class Node:
         )
         for partition in self.partitions.values():
             partition.on_leader = self._dispatcher.leader_changed
-        self._leadership = Leadership(
-            config.node_id, self.partitions, self._network, self._clock, self._turns.request
-        )
         self._peer_handler.attach(
             partitions=self.partitions,
             forwarding=self._forwarding,

@@ -32,6 +32,8 @@ BROKEN = (InvariantBrokenError, CorruptState, UnknownCommand, AssertionError, *B
 """Whatever must stop a replica rather than let it guess; the node's others go on."""
 
 _COMMAND_OVERHEAD_BYTES = 64
+_APPLY_AGAIN_S = 0.5
+"""How long to wait before an entry that found no space is applied again."""
 
 
 class Waiter(Protocol):
@@ -75,6 +77,8 @@ class Partition:
         self.disk_full = False
         self.on_leader: Callable[[int, NodeId], None] = _tell_nobody
         """Called with (partition, leader) when this replica learns of a leader, or of none (0)."""
+        self._apply_again_at = 0.0
+        self._clock = clock
         self._log = log
         self._limits = limits
         self._stamps = Stamps(clock)
@@ -97,6 +101,9 @@ class Partition:
         """A command; `size` is about what it takes in the log."""
         if not self.group.accepts_proposals or self.broken:
             waiter.on_not_leader(self.group.leader if not self.broken else 0)
+            return
+        if self.disk_full:
+            waiter.on_result((Reason.WRITES_STOPPED,))
             return
         limits = self._limits
         waiting = len(self._queue) + self._in_log_commands
@@ -246,6 +253,8 @@ class Partition:
     # --- applying ---
 
     def _apply(self) -> bool:
+        if self.disk_full and self._clock.monotonic() < self._apply_again_at:
+            return False
         entries = self.group.take_committed(self._limits.apply_bytes_per_turn)
         if not entries:
             return False
@@ -256,7 +265,10 @@ class Partition:
             if not self.disk_full:
                 logger.error("partition %d stops applying: %s", self.partition_id, error)
             self.disk_full = True
+            self._apply_again_at = self._clock.monotonic() + _APPLY_AGAIN_S
             return False
+        if self.disk_full:
+            logger.info("partition %d applies again", self.partition_id)
         self.disk_full = False
         self.group.note_applied(entries[-1].index)
         self._stamps.follow(self.replica.stamp_ms)
@@ -292,6 +304,12 @@ class Partition:
         if due:
             self._confirmed_reads = [each for each in self._confirmed_reads if each[0] > applied]
             self._answer(due)
+        if self.disk_full:
+            # What is committed cannot be applied, so a linearizable answer cannot be given.
+            behind, self._confirmed_reads = self._confirmed_reads, []
+            for _, reads in behind:
+                for read in reads:
+                    read.waiter.on_result((Reason.WRITES_STOPPED,))
 
     def _answer(self, batches: list[list[_Read]]) -> None:
         now_ms = self._stamps.now_ms()

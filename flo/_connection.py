@@ -7,7 +7,7 @@ from typing import cast
 from flo._endpoints import Endpoint
 from flo._transport import Channel, Lost, LostCallback, Reply
 from flo.exceptions import FloError, ProtocolError, UnexpectedEofError, ValidationError
-from flo.wire.connection import ClientConnection
+from flo.wire.client import ClientConnection
 from flo.wire.errors import LocalProtocolError
 from flo.wire.errors import ProtocolError as WireError
 from flo.wire.messages import Body, CallContext

@@ -129,8 +129,10 @@ class Core(SyncObj):
         """
         committed = self._SyncObj__raftCommitIndex
         self._use_own_clock()
-        self._core_transport.receive(self._nodes[sender], message)
-        self._journal.end_message()
+        try:
+            self._core_transport.receive(self._nodes[sender], message)
+        finally:
+            self._journal.end_message()
         if self._SyncObj__raftCommitIndex < committed:
             self._SyncObj__raftCommitIndex = committed
 

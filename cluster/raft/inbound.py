@@ -54,6 +54,8 @@ class Inbound:
         self._connected: frozenset[NodeId] = frozenset()
         self._voters: set[tuple[int, NodeId]] = set()
         self._handling: messages.Append | None = None
+        self._verified = (0, 0)
+        """(term, index): up to there the log agrees with that of the term's leader."""
         self.acks_arrived = False
         """The core has acknowledgements it has not counted yet."""
         self._handlers: dict[object, Callable[[NodeId, list[object]], None]] = {
@@ -79,9 +81,10 @@ class Inbound:
     def step(self, sender: NodeId, message: list[object]) -> None:
         if sender not in self._config.peers:
             raise MalformedMessageError(f"node {sender} is no replica of this group")
-        handler = self._handlers.get(message[0])
+        kind = message[0] if message else None
+        handler = self._handlers.get(kind) if type(kind) is int else None
         if handler is None:
-            raise MalformedMessageError(f"unknown message kind {message[0]!r}")
+            raise MalformedMessageError(f"unknown message kind {kind!r}")
         handler(sender, message[2:])
 
     # --- append_entries, follower's side ---
@@ -134,11 +137,13 @@ class Inbound:
             raise InvariantBrokenError("the core answers an append_entries that never came")
         next_index = cast(int, message["next_node_idx"])
         reset, success = bool(message["reset"]), bool(message["success"])
-        if reset and self._log.term_at(append.prev_index) is not None:
-            # The core would probe back entry by entry. What is committed agrees for sure, and
-            # a term that differs at its end is best sent anew from its start.
-            run = self._log.first_index_of_term_run(append.prev_index)
-            next_index = max(run, self._journal.committed + 1)
+        if success:
+            self._note_verified(next_index - 1)
+        elif reset and not self._wal.has_room(self._config.message_bytes):
+            # A full disk asks for nothing: it could not take it, and would ask again at once.
+            reset = False
+        elif reset and self._log.term_at(append.prev_index) is not None:
+            next_index = self._first_to_send_anew(append.prev_index)
         reply = (
             messages.APPEND_REPLY,
             self._config.group_id,
@@ -149,6 +154,23 @@ class Inbound:
             success,
         )
         self._outbox.send_synced(Outgoing(peer, reply))
+
+    def _first_to_send_anew(self, prev_index: int) -> int:
+        """Where to go on after entry `prev_index` turned out to be of another term.
+
+        The core would probe back entry by entry. A term that differs at its end is best sent
+        anew from its start; what is committed, or was acknowledged to this leader, agrees.
+        """
+        first = max(self._log.first_index_of_term_run(prev_index), self._journal.committed + 1)
+        term, index = self._verified
+        return max(first, index + 1) if term == self._core.term else first
+
+    def _note_verified(self, index: int) -> None:
+        term, known = self._verified
+        if term != self._core.term:
+            self._verified = (self._core.term, index)
+        elif index > known:
+            self._verified = (term, index)
 
     # --- append_entries, leader's side ---
 
@@ -225,6 +247,8 @@ class Inbound:
         term = messages.decode_term(fields)
         if term != self._core.term or sender != self._core.leader:
             return
+        if sender not in self._connected:
+            return  # A leftover. Without any peer the core would wait to campaign for ever.
         self._core.receive(sender, {"type": "timeout_now", "term": term})
         if self._core.transfer_pending:
             self._core.campaign()

@@ -5,6 +5,7 @@ A turn has the order of `cluster/turn.py`. A test may do its parts one by one: `
 to hold back, to repeat.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import TypeAlias, cast
@@ -154,6 +155,8 @@ class Cluster:
         self.up: set[tuple[NodeId, NodeId]] = set()
         self.cut: set[tuple[NodeId, NodeId]] = set()
         """Directions that lose what is sent from now on; nobody notices."""
+        self.counts: Counter[tuple[NodeId, NodeId, object]] = Counter()
+        """How many messages were sent, by sender, receiver and kind."""
         make = config or (lambda node, replicas: GroupConfig(GROUP, node, replicas))
         self.members = {node: Member(self, make(node, self.ids)) for node in self.ids}
         if connected:
@@ -189,6 +192,7 @@ class Cluster:
                 self.disconnect(node, other)
 
     def send(self, a: NodeId, b: NodeId, message: Sequence[object]) -> None:
+        self.counts[a, b, message[0]] += 1
         if (a, b) in self.up and (a, b) not in self.cut:
             self.links[a, b].append(cast(Message, msgpack.unpackb(msgpack.packb(message))))
 

@@ -13,8 +13,7 @@ def test_target_leads_within_a_few_round_trips_and_no_time() -> None:
     leader.propose(b"value")
     leader.turn()
     assert leader.group.transfer_leadership(3)
-    for _ in range(6):
-        cluster.run(rounds=1, step_s=0.0)
+    cluster.run(rounds=10, step_s=0.0)
     assert cluster.leaders == [3]
     assert cluster[3].applied == [b"value"]
 
@@ -47,7 +46,7 @@ def test_nothing_is_proposed_meanwhile() -> None:
     assert refused.value.leader == 0, "nobody to send it to yet"
     assert leader.log.last_index == before
     leader.group.read(1)
-    cluster.run((1, 2), rounds=2)
+    cluster.run((1, 2), rounds=3)
     assert leader.confirmed, "reads go on"
 
 
@@ -100,10 +99,6 @@ def test_late_request_to_take_over_does_not_stop_an_isolated_replica_from_follow
     cluster[3].group.step(1, [messages.TIMEOUT_NOW, 0, leader.group.term])
     cluster.connect(1, 3)
     cluster.connect(2, 3)
-    asked = 0
-    for _ in range(100):
-        cluster.run(rounds=1)
-        asked += len(cluster.sent(3, 2, messages.PREVOTE))
-        cluster.deliver(3, 2)
-    assert not cluster[3].group.role.value
-    assert asked <= 2, "it hears its leader and goes on following"
+    cluster.run(rounds=200)
+    assert cluster.leaders == [1]
+    assert cluster.counts[3, 2, messages.PREVOTE] <= 2, "it hears its leader and goes on following"
