@@ -15,6 +15,7 @@ from cluster.raft.types import InvariantBrokenError, LogFullError, NodeId, NotLe
 from cluster.stamps import Stamps
 from cluster.state.commands import Command, encode_entry
 from cluster.state.errors import CorruptState, StoreFull, UnknownCommand
+from cluster.storage.wal_errors import WalDamaged, WalFailed
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
@@ -28,7 +29,15 @@ logger = logging.getLogger("flo.partition")
 
 BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What only a mistake of ours raises."""
-BROKEN = (InvariantBrokenError, CorruptState, UnknownCommand, AssertionError, *BUGS)
+BROKEN = (
+    InvariantBrokenError,
+    CorruptState,
+    UnknownCommand,
+    WalDamaged,
+    WalFailed,
+    AssertionError,
+    *BUGS,
+)
 """Whatever must stop a replica rather than let it guess; the node's others go on."""
 
 _COMMAND_OVERHEAD_BYTES = 64
@@ -100,7 +109,9 @@ class Partition:
     def submit(self, command: Command, size: int, waiter: Waiter) -> None:
         """A command; `size` is about what it takes in the log."""
         if not self.group.accepts_proposals or self.broken:
-            waiter.on_not_leader(self.group.leader if not self.broken else 0)
+            # A leader that hands over cannot say yet who comes after it.
+            nobody = self.broken or self.group.is_leader
+            waiter.on_not_leader(0 if nobody else self.group.leader)
             return
         if self.disk_full:
             waiter.on_result((Reason.WRITES_STOPPED,))

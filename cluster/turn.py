@@ -20,6 +20,7 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Protocol
 
 from cluster.peers.packing import pack_message
+from cluster.storage.wal_errors import WalDamaged, WalFailed
 
 if TYPE_CHECKING:
     from cluster.clock import Clock
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from cluster.storage.wal_buffer import SyncTicket
 
 logger = logging.getLogger("flo.turn")
+
+_DISK_ERRORS = (OSError, WalDamaged, WalFailed)
 
 
 class Network(Protocol):
@@ -128,7 +131,7 @@ class Turns:
             self._finish(news)
             if self._wal.needs_segment() and not self._preparing:
                 self._prepare_segment()
-        except OSError as error:
+        except _DISK_ERRORS as error:
             # A failed sync may have dropped what it was to write: never sync again, stop.
             self._fail(error)
 
@@ -190,7 +193,11 @@ class Turns:
         self._wal.complete(ticket)
         covered, self._covered = self._covered, {}
         waiting, self._waiting = self._waiting, {}
-        self._finish(covered)
+        try:
+            self._finish(covered)
+        except _DISK_ERRORS as failure:
+            self._fail(failure)
+            return
         for partition in waiting:
             self.request(partition)
 
@@ -204,8 +211,9 @@ class Turns:
     def _prepared(self, future: "Future[None]") -> None:
         self._preparing = False
         error = future.exception()
-        if error is not None:
-            logger.error("the next log segment could not be prepared: %s", error)
+        if error is not None and not self._stopped:
+            # A full disk is no error here. Any other one ends the log: it takes no more calls.
+            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         self._stopped = True
