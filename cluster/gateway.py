@@ -17,7 +17,7 @@ logger = logging.getLogger("flo.gateway")
 
 
 class _Slot:
-    """The place of one request in the order of answers."""
+    """One request that waits for its answer, and its place in the order of answers."""
 
     __slots__ = ("connection", "frame", "request")
 
@@ -36,11 +36,18 @@ class _Slot:
             answer,
             extended=request.extended,
         )
-        self.connection.answered()
+        if request.extended:
+            self.connection.answered_out_of_order(self.frame)
+        else:
+            self.connection.answered()
 
 
 class ClientConnection(asyncio.Protocol):
-    """One client. Requests are run as they come, answers leave in the order of the requests.
+    """One client. Requests are run as they come.
+
+    Answers leave in the order of the requests, which official SDKs rely on. Our own client
+    matches answers by their id, so its answers leave as they come: one partition without a
+    leader does not hold up the others.
 
     A client with too many unanswered requests, or one that does not read its answers, is not
     read from until it has caught up; one that stays away too long is cut off.
@@ -51,6 +58,9 @@ class ClientConnection(asyncio.Protocol):
         self._codec = ServerConnection(max_value_bytes=gateway.limits.value_bytes_max)
         self._transport: asyncio.Transport
         self._slots: deque[_Slot] = deque()
+        self._out_of_order = 0
+        """Unanswered requests of our own client; they have no place in `_slots`."""
+        self._ready: list[bytes] = []
         self._held: deque[Request | Rejected] = deque()
         """Read, but not yet run: the connection is at its bound."""
         self._write_paused = False
@@ -89,10 +99,14 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that only stopped writing still gets its answers."""
-        if not self._slots and not self._held:
+        if not self._unanswered and not self._held:
             return False
         self._closing = True
         return True
+
+    @property
+    def _unanswered(self) -> int:
+        return len(self._slots) + self._out_of_order
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -114,7 +128,7 @@ class ClientConnection(asyncio.Protocol):
     def _run_held(self) -> None:
         held, router = self._held, self._gateway.router
         most = self._gateway.limits.connection_requests_max
-        while held and len(self._slots) < most and not self._write_paused:
+        while held and self._unanswered < most and not self._write_paused:
             item = held.popleft()
             if isinstance(item, Rejected):
                 self._reject(item)
@@ -123,7 +137,10 @@ class ClientConnection(asyncio.Protocol):
                     return
             else:
                 slot = _Slot(self, item)
-                self._slots.append(slot)
+                if item.extended:
+                    self._out_of_order += 1
+                else:
+                    self._slots.append(slot)
                 router.run(item, slot.done)
         if held:
             self._pause_reading()
@@ -155,13 +172,19 @@ class ClientConnection(asyncio.Protocol):
             self._flush_scheduled = True
             self._gateway.flush_later(self)
 
+    def answered_out_of_order(self, frame: bytes) -> None:
+        """An answer for our own client is there."""
+        self._out_of_order -= 1
+        self._ready.append(frame)
+        self.answered()
+
     def flush(self) -> None:
-        """Writes the answers that are next in order."""
+        """Writes the answers that may leave."""
         self._flush_scheduled = False
         if self._lost:
             return
         slots = self._slots
-        frames: list[bytes] = []
+        frames, self._ready = self._ready, []
         while slots:
             frame = slots[0].frame
             if frame is None:
@@ -171,7 +194,7 @@ class ClientConnection(asyncio.Protocol):
         if frames:
             self._transport.write(b"".join(frames))
             self._check_unsent()
-        if self._closing and not slots:
+        if self._closing and not self._unanswered:
             self._transport.close()
         elif self._held:
             self._run_held()

@@ -20,7 +20,7 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Protocol
 
 from cluster.peers.packing import pack_message
-from cluster.storage.wal_errors import WalDamaged, WalFailed
+from cluster.storage.wal_errors import WalFailed
 
 if TYPE_CHECKING:
     from cluster.clock import Clock
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flo.turn")
 
-_DISK_ERRORS = (OSError, WalDamaged, WalFailed)
+_DISK_ERRORS = (OSError, WalFailed)
 
 
 class Network(Protocol):

@@ -1,7 +1,7 @@
 """A cluster in one process, driven by a seed: real log, Raft layer, state machine and turns over a
 simulated clock, network and disk."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from random import Random
@@ -20,6 +20,7 @@ from cluster.storage.memory_files import Crash, MemoryStorage
 from cluster.storage.records import Entry
 from cluster.storage.wal import Wal
 from cluster.storage.wal_config import WalConfig
+from cluster.storage.wal_errors import WalFailed
 from cluster.turn import Turns
 
 P = ParamSpec("P")
@@ -45,13 +46,38 @@ class SimClock:
         return self.wall_offset_ms + int(self.now * 1000)
 
 
-class InlineExecutor(Executor):
-    """Runs at once: a simulation has no threads."""
+class StepExecutor(Executor):
+    """The disk's threads, without any thread: a slow one works off its jobs when it is told to."""
+
+    def __init__(self) -> None:
+        self.slow = False
+        self._jobs: deque[Callable[[], None]] = deque()
+
+    @property
+    def has_jobs(self) -> bool:
+        return bool(self._jobs)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         future: Future[T] = Future()
-        future.set_result(fn(*args, **kwargs))
+
+        def job() -> None:
+            try:
+                result = fn(*args, **kwargs)
+            except (OSError, WalFailed) as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        if self.slow:
+            self._jobs.append(job)
+        else:
+            job()
         return future
+
+    def run_next(self) -> None:
+        """Does the oldest job, if any."""
+        if self._jobs:
+            self._jobs.popleft()()
 
 
 class Link:
@@ -77,11 +103,17 @@ class SimNode:
         self.clock = SimClock()
         self.alive = False
         self.paused = False
+        self.failure: BaseException | None = None
+        """Why the node stopped itself; it is then as good as crashed."""
+        self.slow_disk = False
         self.callbacks: deque[Callable[[], None]] = deque()
         self.start()
 
     def start(self) -> None:
+        """A new process, from what the disk holds. Raises OSError while the disk is full."""
         self.callbacks.clear()
+        self.failure = None
+        self.executor = StepExecutor()
         self.wal = Wal.open(self.storage, WAL)
         self.replica = Replica(self.store, StateMachine())
         log = self.wal.group(0)
@@ -109,16 +141,24 @@ class SimNode:
             call_soon=self.callbacks.append,
             call_soon_threadsafe=self.callbacks.append,
             on_failure=self._failed,
-            executor=InlineExecutor(),
+            executor=self.executor,
         )
         self.alive = True
         self.turns.request(self.partition)
 
     def _failed(self, error: BaseException) -> None:
-        raise AssertionError(f"node {self.node_id} failed") from error
+        self.failure = error
+
+    @property
+    def runs(self) -> bool:
+        return self.alive and not self.paused
 
     def run_callbacks(self) -> None:
+        """What the event loop has to do. On a slow disk the syncs it starts do not return."""
+        self.executor.slow = self.slow_disk
         for _ in range(len(self.callbacks)):
+            # Set each time: the policy itself measures, and simulated syncs take no time.
+            self.turns.policy.in_thread = self.slow_disk
             self.callbacks.popleft()()
 
     def tick(self) -> None:
@@ -148,6 +188,8 @@ class World:
     """Nodes, links and time. `check` asserts what must hold at any moment."""
 
     def __init__(self, seed: int, nodes: int) -> None:
+        self.faults: Counter[str] = Counter()
+        """How often each kind of fault took effect."""
         self.rng = Random(seed)
         self.clock = SimClock()
         self.node_ids = tuple(range(1, nodes + 1))
@@ -178,6 +220,7 @@ class World:
     def disconnect(self, a: NodeId, b: NodeId) -> None:
         if not self.links[a, b].up:
             return
+        self.faults["disconnect"] += 1
         for me, other in ((a, b), (b, a)):
             link = self.links[me, other]
             link.up = False
@@ -191,6 +234,8 @@ class World:
     def crash(self, node_id: NodeId, mode: Crash) -> None:
         """The process dies; with any other mode than PROCESS the machine does."""
         node = self.nodes[node_id]
+        self.faults[f"crash {mode.value}"] += 1
+        self.faults["crash with a sync in flight"] += node.executor.has_jobs
         for other in self.node_ids:
             if other != node_id:
                 self.disconnect(min(node_id, other), max(node_id, other))
@@ -203,24 +248,38 @@ class World:
         self._checked[node_id] = 0
 
     def restart(self, node_id: NodeId) -> None:
-        if not self.nodes[node_id].alive:
-            self.nodes[node_id].start()
+        node = self.nodes[node_id]
+        if not node.alive:
+            try:
+                node.start()
+            except OSError:
+                # Its disk is full: it stays down.
+                self.faults["start on a full disk"] += 1
+
+    def stop_failed(self) -> None:
+        """A node whose disk failed has stopped itself."""
+        for node in self.nodes.values():
+            if node.alive and node.failure is not None:
+                self.faults["disk failed"] += 1
+                self.crash(node.node_id, self.rng.choice(list(Crash)))
 
     def deliver(self, a: NodeId, b: NodeId, count: int) -> None:
         link, node = self.links[a, b], self.nodes[b]
-        while count and link.queue and node.alive and not node.paused:
+        while count and link.queue and node.runs:
             node.receive(a, link.queue.popleft())
             count -= 1
 
     def deliver_leftover(self, a: NodeId, b: NodeId) -> None:
         """A message of a connection that was replaced arrives after all."""
         link, node = self.links[a, b], self.nodes[b]
-        if link.leftovers and node.alive and not node.paused:
+        if link.leftovers and node.runs:
+            self.faults["late message"] += 1
             node.receive(a, link.leftovers.popleft())
 
     def duplicate(self, a: NodeId, b: NodeId) -> None:
         link = self.links[a, b]
         if link.queue:
+            self.faults["repeated message"] += 1
             link.leftovers.append(self.rng.choice(list(link.queue)))
 
     # --- invariants ---
