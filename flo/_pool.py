@@ -158,7 +158,8 @@ class Pool:
 
     def _start(self, endpoint: Endpoint) -> asyncio.Task[None] | None:
         node = self._nodes[endpoint]
-        if node.channel is None and node.connecting is None:
+        # While the client closes, its tasks may still look for a channel before they end.
+        if node.channel is None and node.connecting is None and self._tasks.is_open:
             work = self._connect(endpoint, node)
             node.connecting = self._tasks.spawn(work, f"flo connect {endpoint}")
         return node.connecting

@@ -21,6 +21,11 @@ class TaskOwner:
         self._supervisor = asyncio.create_task(self._supervise(opened), name="flo client")
         await opened.wait()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether `spawn` may be called."""
+        return self._group is not None
+
     def spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         """Starts a task that `close` cancels if it still runs then."""
         assert self._group is not None, "tasks are spawned between start and close"

@@ -6,7 +6,8 @@ from random import Random
 from cluster.queries import GET, Result
 from cluster.raft.types import NodeId
 from cluster.state.commands import INCR, OPEN_SESSION, PUT, SESSION_UNKNOWN
-from cluster.storage.memory_files import Crash
+from cluster.storage.memory_files import Crash, Operation
+from flo.wire.status import Reason
 from tests.simulation.world import SimNode, World
 
 NAMESPACE = b"sim"
@@ -32,7 +33,8 @@ class Client:
     pending: tuple[object, ...] | None = None
     acknowledged: list[bytes] = field(default_factory=list[bytes])
     incremented: list[int] = field(default_factory=list[int])
-    retries: int = 0
+    reads: int = 0
+    reading: "Read | None" = None
 
     def act(self, node: SimNode) -> None:
         """Sends the pending command, or a new one, to `node`."""
@@ -44,7 +46,6 @@ class Client:
         if self.pending is None:
             self.pending = self._next_command()
         self.waiting = True
-        self.retries += 1
         node.partition.submit(self.pending, 50, Try(self, self.pending))
         node.turns.request(node.partition)
 
@@ -101,6 +102,52 @@ class Try:
             self._client.waiting = False
 
 
+class Counted:
+    """What all clients know of the counter: a read must see every increment answered before."""
+
+    def __init__(self) -> None:
+        self.highest = 0
+
+    def note(self, value: int) -> None:
+        self.highest = max(self.highest, value)
+
+
+class Read:
+    """One linearizable read of the counter. Implements `Waiter`.
+
+    An answer that comes after the client gave up must be right all the same.
+    """
+
+    def __init__(self, client: Client, counted: Counted) -> None:
+        self._client = client
+        self._counted = counted
+        self._known = counted.highest
+
+    def on_result(self, result: Result) -> None:
+        value = 0
+        if result[0] == 0:
+            assert isinstance(result[2], bytes)
+            value = int.from_bytes(result[2], "little")
+        elif result[0] != Reason.NOT_FOUND:
+            return self._done()
+        assert value >= self._known, (
+            f"a read returned {value}; {self._known} was answered before the read began"
+        )
+        self._counted.note(value)
+        self._client.reads += 1
+        return self._done()
+
+    def on_not_leader(self, leader: NodeId) -> None:
+        self._done()
+
+    def on_unknown(self) -> None:
+        raise AssertionError("a read cannot be unknown")
+
+    def _done(self) -> None:
+        if self._client.reading is self:
+            self._client.reading = None
+
+
 class Run:
     """The schedule of one seed."""
 
@@ -109,6 +156,7 @@ class Run:
         self.rng = self.world.rng
         self.steps = steps
         self.crashes = [Crash.PROCESS, Crash.SYNCED, Crash.SUBSET] if power_loss else [Crash.PROCESS]
+        self.counted = Counted()
         self.clients = [Client(n, Random(self.rng.getrandbits(32))) for n in range(CLIENTS)]
 
     def execute(self) -> None:
@@ -118,6 +166,7 @@ class Run:
         for _ in range(self.steps):
             self._step()
             self.world.check()
+            self.world.stop_failed()
         self._heal()
         for _ in range(QUIET_ROUNDS):
             self._quiet_round()
@@ -129,20 +178,32 @@ class Run:
         world, rng = self.world, self.rng
         world.clock.now += rng.choice((0.001, 0.005, 0.02, 0.05))
         for node in world.nodes.values():
-            if node.alive and not node.paused:
+            if node.runs:
                 if rng.random() < 0.6:
                     node.tick()
                 for _ in range(rng.randrange(3)):
                     node.run_callbacks()
+                if rng.random() < 0.3:
+                    node.executor.run_next()
         for a, b in world.links:
             if rng.random() < 0.6:
                 world.deliver(a, b, rng.choice((1, 2, 5, 50)))
         for client in self.clients:
-            if rng.random() < 0.3:
-                node = world.nodes[rng.choice(world.node_ids)]
-                if node.alive and not node.paused:
-                    client.act(node)
+            node = world.nodes[rng.choice(world.node_ids)]
+            if node.runs and rng.random() < 0.3:
+                client.act(node)
+            if node.runs and rng.random() < 0.2:
+                self._read_counter(client, node)
         self._inject()
+
+    def _read_counter(self, client: Client, node: SimNode) -> None:
+        if client.reading is not None and self.rng.random() < 0.9:
+            return
+        for each in self.clients:
+            self.counted.note(max(each.incremented, default=0))
+        client.reading = read = Read(client, self.counted)
+        node.partition.read(GET, (NAMESPACE, COUNTER), read)
+        node.turns.request(node.partition)
 
     def _inject(self) -> None:
         world, rng = self.world, self.rng
@@ -174,7 +235,19 @@ class Run:
                 node.paused = False
         elif draw < 0.19:
             world.clock.wall_offset_ms += rng.randrange(-5000, 5000)
-        elif draw < 0.20:
+        elif draw < 0.195:
+            node = world.nodes[rng.choice(world.node_ids)]
+            node.slow_disk = not node.slow_disk
+            world.faults["slow disk"] += node.slow_disk
+        elif draw < 0.196:
+            operation = rng.choice((Operation.WRITE, Operation.SYNC))
+            world.nodes[rng.choice(world.node_ids)].storage.fail(operation)
+        elif draw < 0.198:
+            world.nodes[rng.choice(world.node_ids)].storage.space_bytes = 0
+        elif draw < 0.21:
+            for node in world.nodes.values():
+                node.storage.space_bytes = None
+        elif draw < 0.22:
             peer = rng.choice(world.node_ids)
             for node in world.nodes.values():
                 if node.alive and node.group.is_leader and node.node_id != peer:
@@ -186,11 +259,18 @@ class Run:
             for client in self.clients:
                 # Whoever waited for that node hears nothing.
                 client.waiting = False
+                client.reading = None
 
     def _heal(self) -> None:
         world = self.world
+        world.stop_failed()
         for node in world.nodes.values():
             node.paused = False
+            node.slow_disk = False
+            node.storage.space_bytes = None
+            for operation in (Operation.WRITE, Operation.SYNC):
+                while node.storage.failure(operation) is not None:
+                    continue  # Armed, and now used up.
             world.restart(node.node_id)
         for pair in world.pairs:
             world.disconnect(*pair)
@@ -205,6 +285,7 @@ class Run:
             node.tick()
             for _ in range(3):
                 node.run_callbacks()
+                node.executor.run_next()
         for a, b in world.links:
             world.deliver(a, b, 1000)
         world.check()
@@ -249,6 +330,10 @@ class Run:
         value = answers[0][2] if answers[0][0] == 0 else None
         assert value is None or isinstance(value, bytes)
         return value
+
+    @property
+    def reads(self) -> int:
+        return sum(client.reads for client in self.clients)
 
     @property
     def acknowledged(self) -> int:

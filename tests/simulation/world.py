@@ -287,7 +287,7 @@ class World:
     def check(self) -> None:
         """One leader per term; what is committed anywhere stays, and is the same everywhere."""
         for node in self.nodes.values():
-            if not node.alive:
+            if not node.alive or node.failure is not None:
                 continue
             assert node.partition.broken is None, f"node {node.node_id}: {node.partition.broken}"
             term = node.group.leads_term

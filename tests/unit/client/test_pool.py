@@ -158,3 +158,14 @@ async def test_waits_until_a_node_comes_back() -> None:
         await setup.pool.wait_ready()
         assert setup.pool.connected
         assert connector.tried == [A, A]
+
+
+async def test_a_look_for_a_channel_while_the_client_closes_connects_nowhere() -> None:
+    """The partition table's task may still run a step after `close` has begun."""
+    connector = FakeConnector({A})
+    tasks = TaskOwner()
+    await tasks.start()
+    pool = Pool([A], connector, tasks, lambda: None)
+    await tasks.close()
+    assert pool.channel_to(A) is None
+    assert connector.tried == []

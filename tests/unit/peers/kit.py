@@ -73,8 +73,11 @@ class Recorder:
 
     def __init__(self, verify: Verify = accept_all) -> None:
         self.calls: list[tuple[object, ...]] = []
-        self.verify = verify
+        self._verify = verify
         self._changed = asyncio.Event()
+
+    def verify(self, identity: Identity) -> Refused | None:
+        return self._verify(identity)
 
     def on_connected(self, node_id: int, client_address: str) -> None:
         self._record("connected", node_id, client_address)
@@ -228,4 +231,4 @@ def fails(side: Handshake, data: bytes) -> str:
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something that no callback tells has come about."""
     while not condition():
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # noqa: ASYNC110  # there is no event for it

@@ -1,6 +1,8 @@
 """Which authentic nodes are let in, and that an emptied node does not come back as the old one."""
 
 import shutil
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,9 @@ from cluster.addresses import parse_members
 from cluster.founding import DataDirectory, FoundingParameters
 from cluster.peers.admission import admit, own_identity
 from cluster.peers.config import PeerConfig
-from cluster.peers.identity import Identity, RefusalCode, Refused
+from cluster.peers.identity import PROTOCOL_VERSION, Identity, RefusalCode, Refused
 from cluster.peers.network import PeerNetwork
-from tests.unit.peers.kit import ANY_PORT, NOWHERE, SECRET, Recorder
+from tests.unit.peers.kit import ANY_PORT, NOWHERE, SECRET, Recorder, until
 
 THREE = FoundingParameters(parse_members("1=a:1,2=b:1,3=c:1"))
 REPLICAS = (1, 2, 3)
@@ -47,57 +49,57 @@ class Node(Recorder):
         self.directory.record_met(node_id)
         super().on_connected(node_id, client_address)
 
-    async def stop(self) -> None:
-        await self.network.close()
-        self.directory.close()
 
-
-async def started(root: Path, node_id: int, peers: "dict[int, Node]") -> Node:
+@asynccontextmanager
+async def running(root: Path, node_id: int, peers: "dict[int, Node]") -> AsyncGenerator[Node]:
     node = Node(opened(root, node_id), peers)
-    await node.network.start()
-    return node
+    try:
+        await node.network.start()
+        yield node
+    finally:
+        await node.network.close()
+        node.directory.close()
 
 
 async def test_an_emptied_node_is_refused_told_and_has_no_vote(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = await started(tmp_path, 1, {})
-    two = await started(tmp_path, 2, {1: one})
-    await two.saw("connected", 1)
-    await one.saw("connected", 2)
-    await two.stop()
-    await one.saw("disconnected", 2)
-    shutil.rmtree(tmp_path / "2")
+    async with running(tmp_path, 1, {}) as one:
+        async with running(tmp_path, 2, {1: one}) as two:
+            await two.saw("connected", 1)
+            await one.saw("connected", 2)
+        await one.saw("disconnected", 2)
+        shutil.rmtree(tmp_path / "2")
+        async with running(tmp_path, 2, {1: one}) as two:
+            await two.saw("refused", 1)
+            _, _, refused = two.calls[0]
+            assert isinstance(refused, Refused)
+            assert refused.code == RefusalCode.INCARNATION
+            assert refused.message.startswith("node 2 came back with an empty or different data")
+            assert refused.message.endswith("majority of each partition's replicas is up")
+            for side in ("it refuses this node", "refused by this node"):
+                await logged(caplog, f"{side}: node 2 came back with an empty or different")
+            # Nor does a peer that never met the former node 2 give it a vote.
+            async with running(tmp_path, 3, {2: two}):
+                await two.saw("connected", 3)
+                assert two.count("connected", 1) == 0
+                assert not two.directory.may_vote(REPLICAS)
 
-    two = await started(tmp_path, 2, {1: one})
-    await two.saw("refused", 1)
-    assert two.count("connected") == 0
-    assert not two.directory.may_vote(REPLICAS)
-    _, _, refused = two.calls[0]
-    assert isinstance(refused, Refused)
-    assert refused.code == RefusalCode.INCARNATION
-    assert refused.message.startswith("node 2 came back with an empty or different data directory")
-    assert refused.message.endswith("majority of each partition's replicas is up")
-    assert any("it refuses this node: node 2 came back" in line for line in caplog.messages)
-    assert any("refused by this node: node 2 came back" in line for line in caplog.messages)
 
-    # Nor does a peer that never met the former node 2 give it a vote.
-    three = await started(tmp_path, 3, {2: two})
-    await two.saw("connected", 3)
-    assert not two.directory.may_vote(REPLICAS)
-    for node in (three, two, one):
-        await node.stop()
+async def logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    await until(lambda: text in caplog.text)
 
 
 async def test_three_new_nodes_may_vote_once_they_have_met(tmp_path: Path) -> None:
-    one = await started(tmp_path, 1, {})
-    assert not one.directory.may_vote(REPLICAS)
-    two = await started(tmp_path, 2, {1: one})
-    three = await started(tmp_path, 3, {1: one, 2: two})
-    for node in (one, two, three):
-        await node.saw("connected", times=2)
-        assert node.directory.may_vote(REPLICAS)
-        await node.stop()
+    async with (
+        running(tmp_path, 1, {}) as one,
+        running(tmp_path, 2, {1: one}) as two,
+    ):
+        assert not one.directory.may_vote(REPLICAS)
+        async with running(tmp_path, 3, {1: one, 2: two}) as three:
+            for node in (one, two, three):
+                await node.saw("connected", times=2)
+                assert node.directory.may_vote(REPLICAS)
     again = opened(tmp_path, 1)
     assert again.may_vote(REPLICAS)
     again.close()
@@ -113,28 +115,31 @@ def test_a_node_is_admitted_again_with_the_same_directory(tmp_path: Path) -> Non
     two.close()
 
 
+TWO = Identity("", "ab" * 16, 2, PROTOCOL_VERSION, "h:1")
+
+
 @pytest.mark.parametrize(
-    ("change", "code", "complaint"),
+    ("identity", "code", "complaint"),
     [
-        ({"cluster_id": "00" * 16}, RefusalCode.OTHER_CLUSTER, "belongs to another cluster"),
-        ({"protocol_version": 99}, RefusalCode.PROTOCOL_VERSION, "speaks version 99"),
-        ({"node_id": 1}, RefusalCode.WRONG_NODE, "two nodes run as node 1"),
-        ({"node_id": 4}, RefusalCode.UNKNOWN_NODE, "node 4 is no founding node"),
+        (TWO._replace(cluster_id="00" * 16), RefusalCode.OTHER_CLUSTER, "to another cluster"),
+        (TWO._replace(protocol_version=99), RefusalCode.PROTOCOL_VERSION, "speaks version 99"),
+        (TWO._replace(node_id=1), RefusalCode.WRONG_NODE, "two nodes run as node 1"),
+        (TWO._replace(node_id=4), RefusalCode.UNKNOWN_NODE, "node 4 is no founding node"),
     ],
 )
 def test_whoever_does_not_belong_is_refused_and_not_remembered(
-    tmp_path: Path, change: dict[str, object], code: RefusalCode, complaint: str
+    tmp_path: Path, identity: Identity, code: RefusalCode, complaint: str
 ) -> None:
-    one, two = opened(tmp_path, 1), opened(tmp_path, 2)
-    identity = own_identity(two, "h:1")
+    one = opened(tmp_path, 1)
+    if not identity.cluster_id:
+        identity = identity._replace(cluster_id=one.founding.cluster_id)
     before = (tmp_path / "1" / "peers.json").read_bytes()
-    refused = admit(one, Identity(**{**identity._asdict(), **change}))
+    refused = admit(one, identity)
     assert refused is not None
     assert refused.code == code
     assert complaint in refused.message
     assert (tmp_path / "1" / "peers.json").read_bytes() == before
     one.close()
-    two.close()
 
 
 def test_a_peer_that_cannot_be_remembered_is_refused(tmp_path: Path) -> None:

@@ -52,9 +52,13 @@ async def test_dialing_goes_on_after_each_pause() -> None:
 def test_manual_timers_call_in_order_and_once() -> None:
     timers = ManualTimers()
     calls: list[str] = []
+
+    def call_nested() -> None:
+        timers.call_later(0.5, lambda: calls.append("nested"))
+
     timers.call_later(2, lambda: calls.append("late"))
     timers.call_later(1, lambda: calls.append("early"))
-    timers.call_later(1, lambda: timers.call_later(0.5, lambda: calls.append("nested")))
+    timers.call_later(1, call_nested)
     timers.call_later(1, lambda: calls.append("cancelled")).cancel()
     timers.advance(0.9)
     assert calls == []

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -32,7 +32,7 @@ REFUSAL = Refused(RefusalCode.OTHER_CLUSTER, "not one of us")
 
 
 @asynccontextmanager
-async def running(*networks: PeerNetwork) -> AsyncIterator[None]:
+async def running(*networks: PeerNetwork) -> AsyncGenerator[None]:
     """Start them in order, close them whatever happens."""
     try:
         for each in networks:
@@ -44,7 +44,7 @@ async def running(*networks: PeerNetwork) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def pair(one: Recorder, two: Recorder) -> AsyncIterator[tuple[PeerNetwork, PeerNetwork]]:
+async def pair(one: Recorder, two: Recorder) -> AsyncGenerator[tuple[PeerNetwork, PeerNetwork]]:
     """Nodes 1 and 2, connected."""
     lower = network(1, one, {2: NOWHERE})
     async with running(lower):
@@ -56,7 +56,7 @@ async def pair(one: Recorder, two: Recorder) -> AsyncIterator[tuple[PeerNetwork,
 
 
 @asynccontextmanager
-async def raw_peer(address: Address) -> AsyncIterator[RawPeer]:
+async def raw_peer(address: Address) -> AsyncGenerator[RawPeer]:
     peer = await RawPeer.dial(address)
     try:
         yield peer
@@ -65,7 +65,7 @@ async def raw_peer(address: Address) -> AsyncIterator[RawPeer]:
 
 
 @asynccontextmanager
-async def authenticated(address: Address, *, seed: int = 0) -> AsyncIterator[RawPeer]:
+async def authenticated(address: Address, *, seed: int = 0) -> AsyncGenerator[RawPeer]:
     """Node 2 made by hand, dialed to node 1."""
     async with raw_peer(address) as peer:
         await peer.shake_hands(dialer(seed=seed))
@@ -318,10 +318,9 @@ async def test_a_refused_node_is_let_in_once_the_reason_is_gone() -> None:
 async def test_another_node_at_the_address_is_refused() -> None:
     two, three = Recorder(), Recorder()
     second = network(2, two, {1: NOWHERE, 3: NOWHERE})
-    async with running(second):
-        # Node 3 has the address of node 2 for that of node 1.
-        async with running(network(3, three, {1: second.listen_address})):
-            await two.saw("refused", 3)
+    # Node 3 has the address of node 2 for that of node 1.
+    async with running(second), running(network(3, three, {1: second.listen_address})):
+        await two.saw("refused", 3)
     refused = Refused(
         RefusalCode.WRONG_NODE,
         "node 3 expected node 1 at the address where node 2 answers: correct the addresses in the "
@@ -456,7 +455,7 @@ async def test_an_occupied_address_is_explained() -> None:
 
 async def test_an_address_of_another_machine_is_explained() -> None:
     lower = network(1, Recorder(), {2: NOWHERE}, listen=Address("192.0.2.1", 0))
-    with pytest.raises(ListenError, match="cannot listen on peer address 192.0.2.1:0"):
+    with pytest.raises(ListenError, match=r"cannot listen on peer address 192.0.2.1:0"):
         await lower.start()
     await lower.close()
 

@@ -29,7 +29,7 @@ def test_a_secret_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     create_secret_file(path)
     secret = load_secret(path)
-    with pytest.raises(SecretError, match="cannot create .* File exists"):
+    with pytest.raises(SecretError, match=r"cannot create .* File exists"):
         create_secret_file(path)
     assert load_secret(path) == secret
 
@@ -57,7 +57,7 @@ def test_an_unfit_secret_is_refused(tmp_path: Path, content: bytes, complaint: s
 
 
 def test_a_missing_file_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(SecretError, match="cannot read .*none: No such file"):
+    with pytest.raises(SecretError, match=r"cannot read .*none: No such file"):
         load_secret(tmp_path / "none")
 
 
