@@ -17,6 +17,7 @@ it is finished when it returns, while turns go on with whatever needs no disk.
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from cluster.peers.packing import pack_message
@@ -50,29 +51,27 @@ class SyncPolicy:
     """Whether to sync on the loop or in a thread, by how long syncs take.
 
     Handing over to a thread costs more than a sync of a fast disk (measured: 12,190 puts/s on
-    the loop, 7,600 with a thread); a slow disk must not stall heartbeats and reads.
+    the loop, 7,600 with a thread); a slow disk must not stall heartbeats and reads. What counts
+    is the shortest sync of a window: waiting for a busy processor makes single ones long on any disk,
+    but only a slow disk makes all of them long.
     """
 
     SLOW_S = 0.001
     FAST_S = 0.0005
-    _WEIGHT = 0.05
+    WINDOW = 32
 
     def __init__(self) -> None:
-        self._mean_s = 0.0
+        self._shortest_s = inf
+        self._count = 0
         self.in_thread = False
 
     def took(self, seconds: float) -> None:
-        # A single stall says little: it counts for ten times the limit at most.
-        sample = min(seconds, 10 * self.SLOW_S)
-        self._mean_s += (sample - self._mean_s) * self._WEIGHT
-        if self.in_thread:
-            self.in_thread = self._mean_s > self.FAST_S
-        else:
-            self.in_thread = self._mean_s > self.SLOW_S
-
-    @property
-    def mean_s(self) -> float:
-        return self._mean_s
+        """Notes the duration of a sync."""
+        self._shortest_s = min(self._shortest_s, seconds)
+        self._count += 1
+        if self._count == self.WINDOW:
+            self.in_thread = self._shortest_s > (self.FAST_S if self.in_thread else self.SLOW_S)
+            self._shortest_s, self._count = inf, 0
 
 
 class Turns:

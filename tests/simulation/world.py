@@ -153,6 +153,12 @@ class SimNode:
     def runs(self) -> bool:
         return self.alive and not self.paused
 
+    @property
+    def has_failed_disk(self) -> bool:
+        """It stops itself; its partitions may notice before the loop hears of it."""
+        broken = self.partition.broken
+        return self.failure is not None or (broken or "").startswith(WalFailed.__name__)
+
     def run_callbacks(self) -> None:
         """What the event loop has to do. On a slow disk the syncs it starts do not return."""
         self.executor.slow = self.slow_disk
@@ -287,7 +293,7 @@ class World:
     def check(self) -> None:
         """One leader per term; what is committed anywhere stays, and is the same everywhere."""
         for node in self.nodes.values():
-            if not node.alive or node.failure is not None:
+            if not node.alive or node.has_failed_disk:
                 continue
             assert node.partition.broken is None, f"node {node.node_id}: {node.partition.broken}"
             term = node.group.leads_term

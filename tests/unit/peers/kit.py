@@ -230,5 +230,5 @@ def fails(side: Handshake, data: bytes) -> str:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something that no callback tells has come about."""
-    while not condition():
-        await asyncio.sleep(0)  # noqa: ASYNC110  # there is no event for it
+    while not condition():  # noqa: ASYNC110  # there is no event for it
+        await asyncio.sleep(0)

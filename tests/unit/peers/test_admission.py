@@ -29,7 +29,7 @@ class Node(Recorder):
     def __init__(self, directory: DataDirectory, peers: "dict[int, Node]") -> None:
         super().__init__(verify=lambda identity: admit(directory, identity))
         self.directory = directory
-        self.network = PeerNetwork(
+        self.network: PeerNetwork = PeerNetwork(
             PeerConfig(
                 identity=own_identity(directory, f"n{directory.node_id}:9000"),
                 listen=ANY_PORT,

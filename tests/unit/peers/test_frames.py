@@ -27,7 +27,7 @@ def test_a_frame_is_one_list_of_messages() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 255, 256, ITEMS_MAX])
 def test_array_headers_are_those_of_msgpack(count: int) -> None:
-    assert array_header(count) + b"\xc0" * count == pack_message([None] * count)
+    assert array_header(count) + b"\xc0" * count == pack_message((None,) * count)
 
 
 def test_frames_split_at_every_byte() -> None:
