@@ -6,7 +6,7 @@ that makes it safe to try again after an answer was lost. What the client is tol
 distinguishes "did not run" from "nobody knows".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from cluster.queries import Result
@@ -53,6 +53,8 @@ class Call:
         "done",
         "finished",
         "floor",
+        "forwarded_as",
+        "forwarded_to",
         "in_progress",
         "is_write",
         "node_session",
@@ -91,6 +93,9 @@ class Call:
         """An earlier try may have taken effect."""
         self.in_progress = False
         """Submitted here or forwarded, and not yet heard of."""
+        self.forwarded_to: NodeId = 0
+        self.forwarded_as = 0
+        """The node that the latest try went to, 0 for this one, and the id it has on the way."""
         self.redirects = 0
         """Immediate tries since the call last waited."""
         self.finished = False
@@ -98,6 +103,7 @@ class Call:
     # --- Waiter ---
 
     def on_result(self, result: Result) -> None:
+        self.in_progress = False
         if self.finished:
             return
         code = result[0]
@@ -157,11 +163,21 @@ class Call:
             )
 
 
+def bytes_of(args: Iterable[object]) -> int:
+    """About what a command with these arguments takes in the log."""
+    size = 0
+    for arg in args:
+        if type(arg) is bytes:
+            size += len(arg)
+    return size
+
+
 _NOT_RUN: dict[int, str] = {
     Reason.SHARD_BUSY: "the partition has too many commands waiting: try again later",
     Reason.WRITES_STOPPED: "the leader's disk is full: it goes on when there is room again",
     Reason.TOO_MANY_PROPOSALS: "the session keeps too many unanswered commands",
     Reason.TOO_MANY_WAITERS: "the partition has too many sessions",
+    Reason.UNKNOWN_OP: "the leader runs a version without this operation",
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-from cluster.calls import Call, Outcome
+from cluster.calls import Call, Outcome, bytes_of
 from cluster.node_sessions import NodeSession
 from cluster.raft.types import NodeId
 from cluster.state.commands import OPEN_SESSION, Command
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _BUCKET_S = 0.05
 _REDIRECTS_MAX = 3
+_RETRIES_PER_TICK = 4096
+"""Parked calls of one partition that a tick tries again: while there is no leader, all of them
+would come back at once."""
 
 
 class Dispatcher:
@@ -48,7 +51,7 @@ class Dispatcher:
         self._hints: list[NodeId] = [0] * len(replicas)
         self._parked: list[list[Call]] = [[] for _ in replicas]
         self._buckets: dict[int, set[Call]] = {}
-        self._oldest_bucket = 0
+        self._guesses = 0
         self.unanswered = 0
         self._sessions = [
             NodeSession(partition, rng, self._open_session) for partition in range(len(replicas))
@@ -69,8 +72,9 @@ class Dispatcher:
         if call is None:
             return
         call.is_write = True
-        call.size = sum(len(arg) for arg in args if isinstance(arg, bytes))
-        if context is not None and context.session is not None and context.sequence is not None:
+        call.size = bytes_of(args)
+        # Session 0 means none: a second try of such a command would run again.
+        if context is not None and context.session and context.sequence is not None:
             call.session, call.sequence = context.session, context.sequence
             call.floor = context.floor or context.sequence
         elif not self._sessions[partition].assign(call):
@@ -126,7 +130,7 @@ class Dispatcher:
                 call.bucket = None
                 call.expire()
         for partition in range(len(self._parked)):
-            self._unpark(partition)
+            self._unpark(partition, _RETRIES_PER_TICK)
 
     def leader_of(self, partition: int) -> NodeId:
         """The leader as far as this node knows, 0 when unknown."""
@@ -179,8 +183,12 @@ class Dispatcher:
         if call.bucket is not None:
             call.bucket.discard(call)
             call.bucket = None
+        if call.in_progress and call.forwarded_to:
+            self._forwarding.forget(call)
         if call.node_session is not None:
             call.node_session.answered(call.session, call.sequence)
+        elif call.is_write and not call.session:
+            self._sessions[call.partition].withdraw(call)
 
     def _call(
         self,
@@ -210,17 +218,14 @@ class Dispatcher:
     def _try(self, call: Call) -> None:
         partition = call.partition
         local = self._partitions.get(partition)
-        if local is not None:
-            if call.stale:
-                local.read_stale(call.code, call.args, call)
-                return
-            if local.group.is_leader and not local.broken:
-                self._submit(local, call)
-                return
-        leader = self.leader_of(partition)
-        if local is None and not leader:
-            leader = self._guess(partition)
-        self._forward(call, leader)
+        if local is None or local.broken:
+            self._forward(call, self._elsewhere(partition))
+        elif call.stale:
+            local.read_stale(call.code, call.args, call)
+        elif local.group.is_leader:
+            self._submit(local, call)
+        else:
+            self._forward(call, self.leader_of(partition))
 
     def _forward(self, call: Call, leader: NodeId) -> None:
         if leader in (0, self._node_id) or not self._forwarding.forward(call, leader):
@@ -240,21 +245,29 @@ class Dispatcher:
             return
         self._request_turn(local)
 
-    def _guess(self, partition: int) -> NodeId:
-        """Any replica that can be asked: it answers, or knows who does."""
-        for node in self._replicas[partition]:
-            if self._forwarding.is_connected(node):
-                return node
-        return 0
+    def _elsewhere(self, partition: int) -> NodeId:
+        """Where to ask when the replica here is of no use: the leader, if it can be reached, or
+        any replica: it answers, or knows who does. They take turns, as one may know nothing."""
+        is_connected = self._forwarding.is_connected
+        hint = self._hints[partition]
+        if is_connected(hint):
+            return hint
+        reachable = [node for node in self._replicas[partition] if is_connected(node)]
+        if not reachable:
+            return 0
+        self._guesses += 1
+        return reachable[self._guesses % len(reachable)]
 
     def _is_reachable(self, node: NodeId) -> bool:
         return node == self._node_id or self._forwarding.is_connected(node)
 
-    def _unpark(self, partition: int) -> None:
-        parked = self._parked[partition]
-        if parked:
-            self._parked[partition] = []
-            for call in parked:
+    def _unpark(self, partition: int, most: int | None = None) -> None:
+        """Tries parked calls again, all or the `most` that wait longest."""
+        if self._parked[partition]:
+            parked = [call for call in self._parked[partition] if not call.finished]
+            again = parked[:most]
+            self._parked[partition] = parked[len(again) :]
+            for call in again:
                 if not call.finished:
                     call.redirects = 0
                     self._try(call)
@@ -263,20 +276,32 @@ class Dispatcher:
         def done(outcome: Outcome) -> None:
             session = self._sessions[partition]
             if isinstance(outcome, Refusal) or outcome[0] != 0:
-                for call in session.failed():
-                    if not call.finished:
+                waiting = session.failed()
+                if not _timed_out(outcome):
+                    for call in waiting:
                         call.finish(_could_not_open(outcome))
-                return
-            for call in session.opened(cast(int, outcome[1])):
+                    return
+                # The calls have deadlines of their own, and came later than this one.
+            else:
+                waiting = session.opened(cast(int, outcome[1]))
+            for call in waiting:
                 if not call.finished and session.assign(call):
                     self._try(call)
 
         self.open_session(partition, token, None, done)
 
 
+def _timed_out(outcome: Outcome) -> bool:
+    reasons = (Reason.LEADER_UNKNOWN, Reason.ANSWER_LOST)
+    return isinstance(outcome, Refusal) and outcome.reason in reasons
+
+
 def _could_not_open(outcome: Outcome) -> Refusal:
-    message = outcome.message if isinstance(outcome, Refusal) else "too many sessions"
-    return Refusal(Reason.LEADER_UNKNOWN, Ran.NO, f"no session could be opened: {message}")
+    if isinstance(outcome, Refusal):
+        reason, message = outcome.reason, outcome.message
+    else:
+        reason, message = Reason.UNCLASSIFIED, f"the leader answered with code {outcome[0]!r}"
+    return Refusal(reason, Ran.NO, f"no session could be opened: {message}")
 
 
 def _listed(nodes: list[NodeId]) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
-from cluster.queries import QUERIES, Result
+from cluster.calls import bytes_of
+from cluster.queries import Result, is_query
 from cluster.raft.messages import MalformedMessageError
 from cluster.raft.types import NodeId
 from cluster.state.commands import Command, is_command
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 FORWARD = 32
 FORWARD_REPLY = 33
 
-_READ, _WRITE, _STALE = 0, 1, 2
+_MODES = _READ, _WRITE, _STALE = 0, 1, 2
 _RESULT, _NOT_LEADER, _UNKNOWN = 0, 1, 2
 
 
@@ -67,8 +68,13 @@ class Forwarding:
         if not self._network.send(node, message):
             return False
         self._out.setdefault(node, {})[self._next_id] = call
+        call.forwarded_to, call.forwarded_as = node, self._next_id
         self._flush_soon()
         return True
+
+    def forget(self, call: "Call") -> None:
+        """Nobody waits any more for a call that is on its way."""
+        self._out.get(call.forwarded_to, {}).pop(call.forwarded_as, None)
 
     def peer_lost(self, node: NodeId) -> None:
         """Whatever was sent to `node` may or may not run."""
@@ -83,39 +89,38 @@ class Forwarding:
             self._on_reply(node, message)
 
     def _on_forward(self, node: NodeId, message: list[object]) -> None:
-        if len(message) != 7:
+        if not _is_forward(message):
             raise MalformedMessageError("a forwarded call of another shape")
-        _, partition_id, call_id, mode, code, triple, args = message
-        partition = self._partitions.get(cast(int, partition_id))
-        waiter = _Forwarded(self, node, cast(int, partition_id), cast(int, call_id))
+        partition_id, call_id, mode, code = cast(list[int], message[1:5])
+        triple, args = cast(list[list[object]], message[5:])
+        partition = self._partitions.get(partition_id)
+        waiter = _Forwarded(self, node, partition_id, call_id)
         if partition is None:
             waiter.on_not_leader(0)
-            return
-        if not isinstance(args, list) or not isinstance(triple, list):
-            raise MalformedMessageError("a forwarded call without arguments or triple")
-        arguments = tuple(cast(list[object], args))
-        command = cast(Command, (code, *cast(list[object], triple), *arguments))
-        if not (is_command(command) if mode == _WRITE else code in QUERIES):
-            # A newer node knows an operation that this one must not let into the log.
-            waiter.on_result((Reason.UNKNOWN_OP,))
         elif mode == _WRITE:
-            size = sum(len(arg) for arg in command if isinstance(arg, bytes))
-            partition.submit(command, size, waiter)
+            command = cast(Command, (code, *triple, *args))
+            if not is_command(command):
+                # A newer node knows an operation that this one must not let into the log.
+                waiter.on_result((Reason.UNKNOWN_OP,))
+                return
+            partition.submit(command, bytes_of(args), waiter)
             self._request_turn(partition)
+        elif not is_query(code, args):
+            waiter.on_result((Reason.UNKNOWN_OP,))
         elif mode == _STALE:
-            partition.read_stale(cast(int, code), arguments, waiter)
+            partition.read_stale(code, args, waiter)
         else:
-            partition.read(cast(int, code), arguments, waiter)
+            partition.read(code, args, waiter)
             self._request_turn(partition)
 
     def _on_reply(self, node: NodeId, message: list[object]) -> None:
-        if len(message) != 5:
+        if len(message) != 5 or type(message[2]) is not int:
             raise MalformedMessageError("an answer to a forwarded call of another shape")
-        _, _, call_id, kind, content = message
+        call_id, kind, content = message[2:]
         call = self._out.get(node, {}).pop(cast(int, call_id), None)
         if call is None:
-            return  # The link was replaced meanwhile; the call has been told already.
-        if kind == _RESULT and isinstance(content, list):
+            return  # The link was replaced meanwhile, or its deadline has passed.
+        if kind == _RESULT and _is_result(content):
             call.on_result(tuple(cast(list[object], content)))
         elif kind == _NOT_LEADER and isinstance(content, int):
             call.on_not_leader(content)
@@ -153,3 +158,25 @@ class _Forwarded:
 
     def _reply(self, kind: int, content: object) -> None:
         self._forwarding.reply(self._node, self._partition_id, self._call_id, kind, content)
+
+
+def _is_forward(message: list[object]) -> bool:
+    if len(message) != 7:
+        return False
+    _, partition_id, call_id, mode, code, triple, args = message
+    return (
+        type(partition_id) is int
+        and type(call_id) is int
+        and mode in _MODES
+        and type(code) is int
+        and type(triple) is list
+        and len(cast(list[object], triple)) == 3
+        and type(args) is list
+    )
+
+
+def _is_result(content: object) -> bool:
+    if type(content) is not list:
+        return False
+    result = cast(list[object], content)
+    return bool(result) and type(result[0]) is int

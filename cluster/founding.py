@@ -249,7 +249,7 @@ class DataDirectory:
         peers = {**self._peers, str(node_id): record}
         self._write(_PEERS_FILE, peers)
         # Only now: a record that could not be stored must not be relied upon.
-        pass
+        self._peers = peers
 
     def _write(self, name: str, content: Mapping[str, object]) -> None:
         try:

@@ -26,7 +26,7 @@ class NodeSession:
         self._rng = rng
         self._open = open_session
         self._opening = False
-        self._queue: list[Call] = []
+        self._queue: dict[Call, None] = {}
         self._next_sequence = 1
         self._awaited: deque[int] = deque()
         self._answered: set[int] = set()
@@ -34,7 +34,7 @@ class NodeSession:
     def assign(self, call: "Call") -> bool:
         """Gives the call its triple; false when it waits for the session to be opened."""
         if not self.session_id:
-            self._queue.append(call)
+            self._queue[call] = None
             if not self._opening:
                 self._opening = True
                 # A retried open carries the same token, so it registers one session.
@@ -57,6 +57,10 @@ class NodeSession:
         while awaited and awaited[0] in self._answered:
             self._answered.discard(awaited.popleft())
 
+    def withdraw(self, call: "Call") -> None:
+        """The call has ended while it waited for the session to be opened."""
+        self._queue.pop(call, None)
+
     def opened(self, session_id: int) -> "list[Call]":
         """The calls that waited for it."""
         self._opening = False
@@ -64,16 +68,18 @@ class NodeSession:
         self._next_sequence = 1
         self._awaited.clear()
         self._answered.clear()
-        waiting, self._queue = self._queue, []
-        return waiting
+        return self._take_queue()
 
     def failed(self) -> "list[Call]":
         """It could not be opened; the next call tries again."""
         self._opening = False
-        waiting, self._queue = self._queue, []
-        return waiting
+        return self._take_queue()
 
     def lost(self, session_id: int) -> None:
         """The partition does not know it any more."""
         if session_id == self.session_id:
             self.session_id = 0
+
+    def _take_queue(self) -> "list[Call]":
+        waiting, self._queue = self._queue, {}
+        return list(waiting)

@@ -53,22 +53,25 @@ def to_answer(operation: KeyOperation, result: Result) -> Answer:
 
 def refusal_of(result: Result) -> Refusal:
     """A command that was refused by the state: it changed nothing."""
-    reason = Reason(cast(int, result[0]))
-    return Refusal(reason, Ran.NO, _MESSAGES[reason](result))
+    code = cast(int, result[0])
+    message = _MESSAGES.get(code)
+    if message is None:
+        text = f"the leader answered with code {code}, which this node's version does not know"
+        return Refusal(Reason.UNCLASSIFIED, Ran.UNKNOWN, text)
+    return Refusal(Reason(code), Ran.NO, message(result))
 
 
 def _condition_message(result: Result) -> str:
     return "the key exists" if result[1] else "the key does not exist"
 
 
-_MESSAGES: dict[Reason, Callable[[Result], str]] = {
+_MESSAGES: dict[int, Callable[[Result], str]] = {
     Reason.CAS_MISMATCH: lambda result: f"the version is {result[1]}",
     Reason.CONDITION_FAILED: _condition_message,
     Reason.NOT_FOUND: lambda _: "no such key",
     Reason.WRONG_TYPE: lambda _: "the value is no counter: it is not 8 bytes long",
     Reason.OUT_OF_RANGE: lambda _: "the counter would leave the signed 64-bit range",
     Reason.INTERNAL: lambda _: "the node made a mistake; its log has the details",
-    Reason.UNKNOWN_OP: lambda _: "the leader runs a version without this operation",
 }
 
 

@@ -13,9 +13,31 @@ from cluster.state.store import ReadTransaction
 from flo.wire.status import Reason
 
 Result: TypeAlias = tuple[object, ...]
-"""(0, ...) for success, (reason, ...) for a refusal."""
+"""(0, ...) for success, (reason, ...) for a refusal.
+
+get `(0, version, value)`, exists `(0, exists, version)`, mget `(0, entries)` with
+`(found, version, value)` for the first keys, scan `(0, entries, more)` with `(key, value)`.
+"""
 
 GET, MGET, SCAN, EXISTS = 0x101, 0x102, 0x104, 0x115
+
+
+_FIELDS: dict[int, tuple[type, ...]] = {
+    GET: (bytes, bytes),  # namespace, key
+    MGET: (bytes, list, int),  # namespace, keys, max_bytes
+    SCAN: (bytes, bytes, bytes, int, int, bool),  # as the parameters of `kv_scan`
+    EXISTS: (bytes, bytes),  # namespace, key
+}
+
+
+def is_query(code: int, args: Sequence[object]) -> bool:
+    """Whether this version knows such a query; another node may have sent anything."""
+    fields = _FIELDS.get(code)
+    if fields is None or len(fields) != len(args) or not all(map(isinstance, args, fields)):
+        return False
+    if code == SCAN:
+        return cast(int, args[3]) > 0
+    return code != MGET or all(type(key) is bytes for key in cast(list[object], args[1]))
 
 
 class ClockBehindError(Exception):
@@ -77,11 +99,18 @@ def _exists(view: View, args: Sequence[object]) -> Result:
 
 
 def _mget(view: View, args: Sequence[object]) -> Result:
-    namespace = cast(bytes, args[0])
+    """The first keys whose values fit in `max_bytes`, but one at least."""
+    namespace, room = cast(bytes, args[0]), cast(int, args[2])
     found: list[tuple[bool, int, bytes]] = []
     for key in cast(Sequence[bytes], args[1]):
         record = view.get(namespace, key)
-        found.append((False, 0, b"") if record is None else (True, record.version, record.value))
+        if record is None:
+            found.append((False, 0, b""))
+            continue
+        room -= len(record.value)
+        if room < 0 and found:
+            break
+        found.append((True, record.version, record.value))
     return 0, found
 
 

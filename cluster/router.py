@@ -99,35 +99,32 @@ class Router:
                 partition = partition_of(body.namespace, key, self._partition_count)
                 places.setdefault(partition, []).append(place)
         entries = [wire.ValueEntry(key, False, 0, b"") for key in body.keys]
+        limits = self._limits
+        is_v2 = request.revision == 2
+        max_bytes = limits.scan_page_bytes_max if is_v2 else limits.answer_bytes_max
 
         def gathered(results: "dict[int, tuple[object, ...]]") -> None:
+            unanswered: list[int] = []
             for partition, result in results.items():
                 found = cast(list[tuple[bool, int, bytes]], result[1])
-                for place, (there, version, value) in zip(places[partition], found, strict=True):
+                for place, (there, version, value) in zip(places[partition], found, strict=False):
                     entries[place] = wire.ValueEntry(body.keys[place], there, version, value)
-            done(self._fit(entries, request.revision))
+                unanswered += places[partition][len(found) :]
+            end = _end_of_values(entries, min(unanswered, default=len(entries)), max_bytes)
+            if end == len(entries):
+                done(wire.Values(tuple(entries)))
+            elif is_v2:
+                done(wire.Values(tuple(entries[:end]), next_index=end))
+            else:
+                # v1 has no way to answer some of the keys.
+                message = f"the values have more than {max_bytes} bytes: ask for fewer keys"
+                done(Refusal(Reason.FIELD_TOO_LONG, Ran.NO, message))
 
         gather = _Gather(len(places), gathered, done)
         for partition, wanted in places.items():
-            keys = [body.keys[place] for place in wanted]
-            self._dispatcher.read(
-                partition, MGET, (body.namespace, keys), request.context, gather.slot(partition)
-            )
+            args = (body.namespace, [body.keys[place] for place in wanted], max_bytes)
+            self._dispatcher.read(partition, MGET, args, request.context, gather.slot(partition))
         gather.start()
-
-    def _fit(self, entries: list[wire.ValueEntry], revision: int) -> Answer:
-        """v2 may answer a prefix and say where to go on; v1 must answer everything or nothing."""
-        limits = self._limits
-        allowed = limits.scan_page_bytes_max if revision == 2 else limits.answer_bytes_max
-        size = 0
-        for place, entry in enumerate(entries):
-            size += len(entry.value)
-            if place and size > allowed:
-                if revision == 2:
-                    return wire.Values(tuple(entries[:place]), next_index=place)
-                message = f"the values have more than {allowed} bytes together: ask for fewer keys"
-                return Refusal(Reason.FIELD_TOO_LONG, Ran.NO, message)
-        return wire.Values(tuple(entries))
 
     def _scan(self, request: "Request", done: DoneCallback) -> None:
         body = cast(wire.KvScan, request.body)
@@ -159,7 +156,8 @@ class Router:
         end = min(ends, default=None)
         entries: list[wire.PageEntry] = []
         size = 0
-        for key, value in heapq.merge(*pages):
+        # By the key alone: what another node has sent are lists, not tuples.
+        for key, value in heapq.merge(*pages, key=_key_of):
             past_end = end is not None and key > end
             if past_end or len(entries) == limit or (entries and size > max_bytes):
                 return wire.Page(tuple(entries), self._cursors.make(entries[-1].key))
@@ -204,6 +202,20 @@ class Router:
     def _no_such_partition(self, partition: int) -> Refusal:
         message = f"partition {partition}: this cluster has {self._partition_count}"
         return Refusal(Reason.OUT_OF_RANGE, Ran.NO, message)
+
+
+def _key_of(entry: tuple[bytes, bytes]) -> bytes:
+    return entry[0]
+
+
+def _end_of_values(entries: list[wire.ValueEntry], end: int, max_bytes: int) -> int:
+    """How many of the first `end` entries fit in an answer; one at least."""
+    size = 0
+    for place, entry in enumerate(entries[:end]):
+        size += len(entry.value)
+        if place and size > max_bytes:
+            return place
+    return end
 
 
 class _Gather:

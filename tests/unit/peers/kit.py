@@ -17,6 +17,8 @@ from cluster.peers.timers import Timers
 SECRET = b"a secret of more than thirty-two bytes"
 ANY_PORT = Address("127.0.0.1", 0)
 NOWHERE = Address("127.0.0.1", 1)
+PATIENCE_S = 20.0
+"""After which a wait has failed; no test that passes waits so long."""
 
 
 def identity(node_id: int, *, cluster_id: str = "c0" * 16, address: str = "") -> Identity:
@@ -100,9 +102,10 @@ class Recorder:
 
     async def saw(self, *prefix: object, times: int = 1) -> None:
         """Wait until calls beginning with `prefix` have been made so many times."""
-        while self.count(*prefix) < times:
-            self._changed.clear()
-            await self._changed.wait()
+        async with asyncio.timeout(PATIENCE_S):
+            while self.count(*prefix) < times:
+                self._changed.clear()
+                await self._changed.wait()
 
     def messages(self) -> list[object]:
         received: list[object] = []
@@ -230,5 +233,6 @@ def fails(side: Handshake, data: bytes) -> str:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something that no callback tells has come about."""
-    while not condition():  # noqa: ASYNC110  # there is no event for it
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  # there is no event for it
+            await asyncio.sleep(0)

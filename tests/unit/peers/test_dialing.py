@@ -8,11 +8,11 @@ import pytest
 from cluster.addresses import Address
 from cluster.peers.config import PeerConfig
 from cluster.peers.dialing import Backoff, keep_dialing
-from cluster.peers.link import Link
+from cluster.peers.link import Link, LinkLimits
 from cluster.peers.network import is_loopback
 from cluster.peers.timers import LoopTimers, ManualTimers, sleep
 from cluster.peers.troubles import TroubleLog
-from tests.unit.peers.kit import ANY_PORT, NOWHERE, identity, until
+from tests.unit.peers.kit import ANY_PORT, NOWHERE, Recorder, dialer, identity, network, until
 
 
 def test_pauses_double_up_to_the_limit() -> None:
@@ -47,6 +47,38 @@ async def test_dialing_goes_on_after_each_pause() -> None:
     task.cancel()
     await asyncio.wait((task,))
     assert timers.pending == 0
+
+
+async def test_a_link_that_was_established_resets_the_pause() -> None:
+    timers = ManualTimers()
+    pauses: list[float] = []
+
+    class Noting(Backoff):
+        def next_pause_s(self) -> float:
+            pauses.append(super().next_pause_s())
+            return pauses[-1]
+
+    async def dial() -> Link | None:
+        link = ended_link()
+        link.established = len(pauses) == 2
+        return link
+
+    backoff = Noting(first_s=0.1, max_s=1.0, random=lambda: 0.0)
+    task = asyncio.create_task(keep_dialing(dial, timers, backoff))
+    for _ in range(4):
+        await until(lambda: timers.pending == 1)
+        timers.advance(1.0)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert pauses[:4] == [0.1, 0.2, 0.1, 0.2]
+
+
+def ended_link() -> Link:
+    recorder = Recorder()
+    owner = network(2, recorder, {1: NOWHERE}, timers=ManualTimers())
+    link = Link(dialer(), owner, recorder.on_messages, LinkLimits(9, 9, 9), expected_id=1)
+    link.closed.set()
+    return link
 
 
 def test_manual_timers_call_in_order_and_once() -> None:

@@ -173,6 +173,20 @@ async def test_a_lost_connection_is_reported_at_once_and_dialed_again() -> None:
             assert [call[0] for call in two.calls] == ["connected", "disconnected", "connected"]
 
 
+async def test_every_loss_is_logged_even_for_the_same_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = Recorder()
+    lower = network(1, one, {2: NOWHERE})
+    async with running(lower):
+        for count in (1, 2):
+            async with authenticated(lower.listen_address, seed=count) as peer:
+                await one.saw("connected", times=count)
+                peer.writer.close()
+                await one.saw("disconnected", times=count)
+    assert caplog.messages == ["node 2: connection lost: it closed the connection"] * 2
+
+
 async def test_a_newer_connection_replaces_the_older() -> None:
     one = Recorder()
     lower = network(1, one, {2: NOWHERE})

@@ -1,0 +1,117 @@
+"""`flo up` as the README says: a local cluster in one command, used by the command line."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import SystemRandom
+
+import pytest
+
+NODES = 3
+PEER_PORT_DISTANCE = 500
+
+
+def free_base_port() -> int:
+    """A port that, with its neighbours and theirs for peers, is free."""
+    rng = SystemRandom()
+    while True:
+        base = rng.randrange(20_000, 32_000)
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in (base + n + more for n in range(NODES) for more in (0, PEER_PORT_DISTANCE)):
+                    holder = stack.enter_context(socket.socket())
+                    holder.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return base
+
+
+class Up:
+    """A running `flo up`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.base_port = free_base_port()
+        self.directory = directory
+        command = [sys.executable, "-m", "flo.cli", "up", "--data-dir", str(directory)]
+        command += ["--base-port", str(self.base_port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.lines: list[str] = []
+        self.wait_for("Ctrl-C")
+
+    def wait_for(self, text: str) -> None:
+        """Reads what it prints until `text` is there."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"flo up ended without {text!r}: {self.lines}")
+
+    def flo(self, *arguments: str, node: int = 1) -> "subprocess.CompletedProcess[str]":
+        host = f"localhost:{self.base_port + node - 1}"
+        command = [sys.executable, "-m", "flo.cli", "--host", host, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.stdout is not None
+        self.process.stdout.read()
+        self.process.stdout.close()
+        assert self.process.wait() == 0
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    running = Up(tmp_path / "cluster")
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+def test_a_newcomer_writes_reads_and_looks(up: Up) -> None:
+    assert any("kv set" in line for line in up.lines), "it says what to try"
+    assert up.flo("kv", "set", "greeting", "hello").returncode == 0
+    for node in (1, 2, 3):
+        assert up.flo("kv", "get", "greeting", node=node).stdout.rstrip("\n") == "hello"
+    assert up.flo("kv", "get", "nothing").returncode == 1
+    found = json.loads(up.flo("--format", "json", "kv", "get", "greeting", node=3).stdout)
+    assert found == {"key": "greeting", "value": "hello", "version": 1}
+    assert up.flo("kv", "incr", "visits", "--by", "5").stdout.strip() == "5"
+    assert "greeting" in up.flo("kv", "list", "--keys-only").stdout
+    assert up.flo("kv", "delete", "greeting").returncode == 0
+    assert up.flo("kv", "exists", "greeting").returncode == 1
+    status = up.flo("cluster", "status")
+    assert status.returncode == 0
+    assert status.stdout.count("leader") == 8
+
+
+def test_stopped_and_started_again_it_keeps_the_data(up: Up) -> None:
+    assert up.flo("kv", "set", "kept", "yes").returncode == 0
+    up.stop()
+    again = Up(up.directory)
+    try:
+        assert again.flo("kv", "get", "kept", node=2).stdout.rstrip("\n") == "yes"
+    finally:
+        again.stop()
+
+
+def test_no_node_outlives_a_killed_parent(up: Up) -> None:
+    children = Path(f"/proc/{up.process.pid}/task/{up.process.pid}/children").read_text().split()
+    assert len(children) == NODES
+    watched = [os.pidfd_open(int(pid)) for pid in children]
+    up.process.kill()
+    up.process.wait()
+    assert up.process.stdout is not None
+    up.process.stdout.close()
+    for descriptor in watched:
+        # A pidfd is readable once its process has ended.
+        with os.fdopen(descriptor) as file:
+            readable, _, _ = select.select([file], [], [], 60)
+            assert readable, "a node outlived flo up"
