@@ -154,7 +154,7 @@ class Dispatcher:
     def renew_session(self, call: Call) -> None:
         session = self._sessions[call.partition]
         session.lost(call.session)
-        call.node_session = None
+        call.node_session, call.session = None, 0
         if session.assign(call):
             self._try(call)
 
@@ -279,7 +279,8 @@ class Dispatcher:
                 waiting = session.failed()
                 if not _timed_out(outcome):
                     for call in waiting:
-                        call.finish(_could_not_open(outcome))
+                        if not call.finished:
+                            call.finish(_could_not_open(outcome))
                     return
                 # The calls have deadlines of their own, and came later than this one.
             else:

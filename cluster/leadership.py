@@ -50,6 +50,8 @@ class Leadership:
             return
         self._next_check = now + _CHECK_EVERY_S
         for number, partition in self._partitions.items():
+            if partition.broken:
+                continue
             preferred = partition.group.config.replicas[0]
             if partition.disk_full and now >= self._unstable_until[number]:
                 self._unstable_until[number] = now + 6 * _STABLE_S
@@ -77,7 +79,8 @@ class Leadership:
         """
         until = self._clock.monotonic() + timeout_s
         while self._clock.monotonic() < until:
-            led = [each for each in self._partitions.values() if each.group.is_leader]
+            parts = self._partitions.values()
+            led = [each for each in parts if each.group.is_leader and not each.broken]
             waited_for = [partition for partition in led if self._hand_over(partition)]
             if not waited_for:
                 return

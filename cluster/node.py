@@ -192,7 +192,7 @@ class Node:
         return Router(
             self._dispatcher,
             partition_count=self._data.directory.founding.partition_count,
-            cursors=ScanCursors(self.config.node_id, self._clock),
+            cursors=ScanCursors(self.config.node_id, self._clock, self._rng),
             describe=self._describe,
             rng=self._rng,
             limits=self.config.limits,

@@ -5,6 +5,7 @@ node that keeps them.
 """
 
 from collections import OrderedDict
+from random import Random
 from struct import Struct
 
 from cluster.clock import Clock
@@ -17,6 +18,7 @@ _NAMED = Struct("<HQ")
 KEY_BYTES_MAX = 60
 KEPT_MAX = 10_000
 KEPT_S = 300.0
+_FIRST_BITS = 63
 
 
 class CursorError(ValueError):
@@ -26,11 +28,12 @@ class CursorError(ValueError):
 class ScanCursors:
     """The cursors of one node."""
 
-    def __init__(self, node_id: NodeId, clock: Clock) -> None:
+    def __init__(self, node_id: NodeId, clock: Clock, rng: Random) -> None:
         self._node_id = node_id
         self._clock = clock
         self._kept: OrderedDict[int, tuple[float, bytes]] = OrderedDict()
-        self._next = 0
+        # Counting anew after a restart would take an old cursor for a new one of another scan.
+        self._next = rng.getrandbits(_FIRST_BITS)
 
     def make(self, last_key: bytes) -> bytes:
         """A cursor of at most 61 bytes that continues after `last_key`."""

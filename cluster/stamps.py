@@ -17,11 +17,16 @@ class Stamps:
 
     def follow(self, stamp_ms: int) -> None:
         """The state has seen `stamp_ms`; later stamps are not below it."""
-        if stamp_ms > self._last_ms:
+        now = self._clock.monotonic()
+        # Starting over at every stamp would lose the fraction of a millisecond each time.
+        if stamp_ms > self._continued_ms(now):
             self._last_ms = stamp_ms
-            self._last_at = self._clock.monotonic()
+            self._last_at = now
 
     def now_ms(self) -> int:
-        """What a batch made now would be stamped with."""
-        passed_ms = int((self._clock.monotonic() - self._last_at) * 1000)
-        return max(self._clock.wall_ms(), self._last_ms + passed_ms)
+        """What a batch made now would be stamped with. Never less than what it said before, once
+        that was followed."""
+        return max(self._clock.wall_ms(), self._continued_ms(self._clock.monotonic()))
+
+    def _continued_ms(self, now: float) -> int:
+        return self._last_ms + int((now - self._last_at) * 1000)

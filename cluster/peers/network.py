@@ -163,6 +163,7 @@ class PeerNetwork:
         old = self._links.get(node_id)
         if old is not None:
             # The peer has given the old one up. Its leftovers must not follow what comes here.
+            old.drop("a newer connection has replaced it")
             self._report_loss(old)
         self._links[node_id] = link
         self._troubles.settle(f"node {node_id}")

@@ -101,7 +101,7 @@ def get_key(settings: Settings, key: str) -> None:
                 {"key": key, **output.value_fields(found.value), "version": found.version}
             )
         else:
-            output.print_raw(found.value)
+            output.print_value(found.value)
         return EXIT_OK
 
     output.with_client(settings, work)

@@ -94,6 +94,13 @@ def print_raw(value: bytes) -> None:
     sys.stdout.buffer.write(value)
 
 
+def print_value(value: bytes) -> None:
+    """A value as it is; on a terminal the prompt then starts on a line of its own."""
+    print_raw(value)
+    if sys.stdout.isatty() and not value.endswith(b"\n"):
+        print_raw(b"\n")
+
+
 def print_name(name: str, end: str = "\n") -> None:
     """A key as it is, also when it is not UTF-8."""
     print_raw(name.encode("utf-8", "surrogateescape") + end.encode())
