@@ -41,6 +41,8 @@ BROKEN = (
 """Whatever must stop a replica rather than let it guess; the node's others go on."""
 
 _COMMAND_OVERHEAD_BYTES = 64
+_FOLLOWER_BACKLOG_MAX = 128
+"""Entries that a follower leaves unapplied between two ticks."""
 _APPLY_AGAIN_S = 0.5
 """How long to wait before an entry that found no space is applied again."""
 
@@ -87,6 +89,7 @@ class Partition:
         self.on_leader: Callable[[int, NodeId], None] = _tell_nobody
         """Called with (partition, leader) when this replica learns of a leader, or of none (0)."""
         self._apply_again_at = 0.0
+        self._apply_due = True
         self._clock = clock
         self._log = log
         self._limits = limits
@@ -170,6 +173,8 @@ class Partition:
             self._break(error)
 
     def tick(self) -> None:
+        """Time has passed: Raft's timers, and whatever a follower has put off."""
+        self._apply_due = True
         if not self.broken:
             try:
                 self.group.tick()
@@ -264,8 +269,15 @@ class Partition:
     # --- applying ---
 
     def _apply(self) -> bool:
+        group = self.group
+        behind = group.commit_index - group.applied_index
+        if not behind or not (group.is_leader or self._apply_due or behind > _FOLLOWER_BACKLOG_MAX):
+            # Nobody waits for a follower's state: it applies with every tick, in one transaction
+            # instead of one for every batch.
+            return False
         if self.disk_full and self._clock.monotonic() < self._apply_again_at:
             return False
+        self._apply_due = False
         entries = self.group.take_committed(self._limits.apply_bytes_per_turn)
         if not entries:
             return False
