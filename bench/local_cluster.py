@@ -8,17 +8,30 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
+_PORTS = range(20_000, 32_000)
+"""Below the range that the kernel takes for outgoing connections: a node that dials a peer which
+does not listen yet could otherwise be connected to itself, and hold the peer's port."""
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
+    rng = SystemRandom()
+    sockets: list[socket.socket] = []
     try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
+        while len(sockets) < count:
+            each = socket.socket()
+            try:
+                each.bind(("127.0.0.1", rng.choice(_PORTS)))
+            except OSError:
+                each.close()
+            else:
+                sockets.append(each)
         return [int(each.getsockname()[1]) for each in sockets]
     finally:
         for each in sockets:

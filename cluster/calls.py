@@ -88,7 +88,7 @@ class Call:
         self.node_session: NodeSession | None = None
         """Set when the triple is this node's own, given to a client that sends none."""
         self.deadline = 0.0
-        self.bucket: set[Call] | None = None
+        self.bucket: dict[Call, None] | None = None
         self.ambiguous = False
         """An earlier try may have taken effect."""
         self.in_progress = False

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.addresses import Address, Member
+from cluster.peers.frames import DEFAULT_FRAME_BYTES_MAX
+from cluster.storage.wal_config import WalConfig
 
 
 class ConfigError(ValueError):
@@ -26,13 +28,15 @@ class Limits:
     connection_unsent_bytes_max: int = 64 << 20
     """Answers a client does not read; past this, or after the stall time, it is cut off."""
     connection_stall_s: float = 30.0
+    connection_close_s: float = 2.0
+    """How long a node that stops waits for its clients to take their last answers."""
     connections_max: int = 10_000
     calls_max: int = 200_000
     """Unanswered calls of one node."""
     apply_bytes_per_turn: int = 4 << 20
     scan_page_bytes_max: int = 200_000
-    answer_bytes_max: int = 48 << 20
-    """Values of one answer."""
+    answer_bytes_max: int = 8 << 20
+    """Values of one answer; it travels in one frame when another node leads the partition."""
 
     def __post_init__(self) -> None:
         if self.batch_bytes_max > self.partition_bytes_max:
@@ -40,6 +44,17 @@ class Limits:
                 f"batch_bytes_max ({self.batch_bytes_max}) must not exceed"
                 f" partition_bytes_max ({self.partition_bytes_max})"
             )
+        entry, frame = WalConfig().entry_bytes_max // 2, DEFAULT_FRAME_BYTES_MAX // 2
+        for name, value, most, holder in (
+            ("value_bytes_max", self.value_bytes_max, entry, "an entry of the log"),
+            ("batch_bytes_max", self.batch_bytes_max, entry, "an entry of the log"),
+            ("answer_bytes_max", self.answer_bytes_max, frame, "a frame between nodes"),
+            ("scan_page_bytes_max", self.scan_page_bytes_max, frame, "a frame between nodes"),
+        ):
+            if value > most:
+                raise ConfigError(
+                    f"{name} ({value}) must not exceed {most}, half of what {holder} holds"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from cluster.storage.lmdb_store import LmdbStore, read_boot_id
 from cluster.storage.wal import Wal
 from cluster.storage.wal_config import WalConfig
 from cluster.storage.wal_errors import WalDamaged
+from cluster.storage.wal_format import segment_sequence
 
 if TYPE_CHECKING:
     from cluster.config import NodeConfig
@@ -61,13 +62,17 @@ class NodeData:
             ) from error
 
     def mark_initialized(self) -> None:
-        """From now on a missing log means that data was lost."""
+        """From now on a missing log means that data was lost. Raises StartError."""
         path = self.directory.path / _INITIALIZED
-        if not path.exists():
+        if path.exists():
+            return
+        try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
             os.fsync(descriptor)
             os.close(descriptor)
             _sync_directory(self.directory.path)
+        except OSError as error:
+            raise StartError(f"cannot write {path}: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Closes everything; a clean stop of the stores is noted on the disk."""
@@ -81,7 +86,7 @@ class NodeData:
 
     def _open_wal(self, data_dir: Path) -> Wal:
         folder = data_dir / "wal"
-        if (data_dir / _INITIALIZED).exists() and not (folder.is_dir() and any(folder.iterdir())):
+        if (data_dir / _INITIALIZED).exists() and not _has_segments(folder):
             raise StartError(
                 f"the log is missing: {folder} is gone or empty, but {data_dir} has been in use."
                 " Without its log this node would forget what it voted for and acknowledged."
@@ -104,6 +109,12 @@ def _open_directory(config: "NodeConfig") -> DataDirectory:
         secret_fingerprint=secret_fingerprint(config.secret),
     )
     return DataDirectory(config.data_dir, config.node_id, parameters)
+
+
+def _has_segments(folder: Path) -> bool:
+    return folder.is_dir() and any(
+        segment_sequence(path.name) is not None for path in folder.iterdir()
+    )
 
 
 def _sync_directory(path: Path) -> None:

@@ -50,7 +50,7 @@ class Dispatcher:
         self._request_turn = request_turn
         self._hints: list[NodeId] = [0] * len(replicas)
         self._parked: list[list[Call]] = [[] for _ in replicas]
-        self._buckets: dict[int, set[Call]] = {}
+        self._buckets: dict[int, dict[Call, None]] = {}
         self._guesses = 0
         self.unanswered = 0
         self._sessions = [
@@ -181,7 +181,7 @@ class Dispatcher:
     def forget(self, call: Call) -> None:
         self.unanswered -= 1
         if call.bucket is not None:
-            call.bucket.discard(call)
+            call.bucket.pop(call, None)
             call.bucket = None
         if call.in_progress and call.forwarded_to:
             self._forwarding.forget(call)
@@ -209,8 +209,8 @@ class Dispatcher:
         number = int(call.deadline / _BUCKET_S)
         bucket = self._buckets.get(number)
         if bucket is None:
-            bucket = self._buckets[number] = set()
-        bucket.add(call)
+            bucket = self._buckets[number] = {}
+        bucket[call] = None
         call.bucket = bucket
         self.unanswered += 1
         return call

@@ -5,7 +5,14 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from flo.wire.connection import Rejected, Request, ServerConnection, encode_answer
+from flo.wire.connection import (
+    REQUEST_BYTES_MAX_DEFAULT,
+    Rejected,
+    Request,
+    ServerConnection,
+    encode_answer,
+)
+from flo.wire.limits import VALUE_BYTES_MAX_DEFAULT
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
@@ -14,6 +21,9 @@ if TYPE_CHECKING:
     from cluster.router import Router
 
 logger = logging.getLogger("flo.gateway")
+
+_PROGRESS_BYTES = 64 << 10
+"""A client that takes less than this of its answers within the stall time has stayed away."""
 
 
 class _Slot:
@@ -53,9 +63,32 @@ class ClientConnection(asyncio.Protocol):
     read from until it has caught up; one that stays away too long is cut off.
     """
 
+    __slots__ = (
+        "_closing",
+        "_codec",
+        "_flush_scheduled",
+        "_gateway",
+        "_held",
+        "_lost",
+        "_out_of_order",
+        "_read_paused",
+        "_ready",
+        "_slots",
+        "_stall_timer",
+        "_taken_bytes",
+        "_transport",
+        "_write_paused",
+        "_written_bytes",
+    )
+
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
-        self._codec = ServerConnection(max_value_bytes=gateway.limits.value_bytes_max)
+        value_bytes_max = gateway.limits.value_bytes_max
+        self._codec = ServerConnection(
+            max_frame_bytes=REQUEST_BYTES_MAX_DEFAULT
+            + max(0, value_bytes_max - VALUE_BYTES_MAX_DEFAULT),
+            max_value_bytes=value_bytes_max,
+        )
         self._transport: asyncio.Transport
         self._slots: deque[_Slot] = deque()
         self._out_of_order = 0
@@ -69,13 +102,16 @@ class ClientConnection(asyncio.Protocol):
         self._lost = False
         self._flush_scheduled = False
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._written_bytes = 0
+        self._taken_bytes = 0
+        """What the client had taken when the stall timer began."""
 
     # --- asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if not self._gateway.admit(self):
-            message = "this node has too many connections"
+        message = self._gateway.admit(self)
+        if message is not None:
             refusal = Rejected(2, 0, Refusal(Reason.SHARD_BUSY, Ran.NO, message), close=True)
             self._transport.write(refusal.encode())
             self._transport.close()
@@ -99,7 +135,7 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that only stopped writing still gets its answers."""
-        if not self._unanswered and not self._held:
+        if not self._unanswered and not self._held and not self._flush_scheduled:
             return False
         self._closing = True
         return True
@@ -110,10 +146,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
-        limits = self._gateway.limits
-        self._stall_timer = self._gateway.loop.call_later(
-            limits.connection_stall_s, self._cut_off, "read no answer for too long"
-        )
+        self._watch_stall()
         self._pause_reading()
 
     def resume_writing(self) -> None:
@@ -181,7 +214,7 @@ class ClientConnection(asyncio.Protocol):
     def flush(self) -> None:
         """Writes the answers that may leave."""
         self._flush_scheduled = False
-        if self._lost:
+        if self._lost or self._transport.is_closing():
             return
         slots = self._slots
         frames, self._ready = self._ready, []
@@ -192,22 +225,44 @@ class ClientConnection(asyncio.Protocol):
             frames.append(frame)
             slots.popleft()
         if frames:
-            self._transport.write(b"".join(frames))
+            data = b"".join(frames)
+            self._written_bytes += len(data)
+            self._transport.write(data)
             self._check_unsent()
-        if self._closing and not self._unanswered:
-            self._transport.close()
-        elif self._held:
+        if self._held:
             self._run_held()
+        elif self._closing and not self._unanswered:
+            self._transport.close()
 
     def close(self) -> None:
-        """The node stops."""
+        """The node stops: what runs is still answered, nothing else is begun."""
+        self._held.clear()
+        self._pause_reading()
         self._closing = True
-        self._transport.close()
+        if not self._unanswered and not self._flush_scheduled:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """The node stops and waits no longer."""
+        self._transport.abort()
 
     def _check_unsent(self) -> None:
         unsent = self._transport.get_write_buffer_size()
         if unsent > self._gateway.limits.connection_unsent_bytes_max:
             self._cut_off(f"left {unsent} bytes of answers unread")
+
+    def _watch_stall(self) -> None:
+        self._taken_bytes = self._written_bytes - self._transport.get_write_buffer_size()
+        self._stall_timer = self._gateway.loop.call_later(
+            self._gateway.limits.connection_stall_s, self._check_stall
+        )
+
+    def _check_stall(self) -> None:
+        taken_bytes = self._written_bytes - self._transport.get_write_buffer_size()
+        if taken_bytes - self._taken_bytes >= _PROGRESS_BYTES:
+            self._watch_stall()
+        else:
+            self._cut_off("read no answer for too long")
 
     def _cut_off(self, why: str) -> None:
         if not self._lost:
@@ -227,6 +282,8 @@ class Gateway:
         self._connections: set[ClientConnection] = set()
         self._to_flush: list[ClientConnection] = []
         self._server: asyncio.Server | None = None
+        self._stopping = False
+        self._all_gone = asyncio.Event()
 
     async def listen(self, host: str, port: int) -> int:
         """Starts to accept clients, returns the port. OSError when the address is taken."""
@@ -234,11 +291,22 @@ class Gateway:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Stops accepting and closes every connection once its written answers have left."""
+        """Stops accepting, and closes every connection once what runs is answered and read.
+
+        Connections that are not done after `connection_close_s` are cut off.
+        """
+        self._stopping = True
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):
             connection.close()
+        if self._connections:
+            try:
+                async with asyncio.timeout(self.limits.connection_close_s):
+                    await self._all_gone.wait()
+            except TimeoutError:
+                for connection in list(self._connections):
+                    connection.abort()
         if self._server is not None:
             await self._server.wait_closed()
 
@@ -246,14 +314,19 @@ class Gateway:
     def connection_count(self) -> int:
         return len(self._connections)
 
-    def admit(self, connection: ClientConnection) -> bool:
+    def admit(self, connection: ClientConnection) -> str | None:
+        """Why the connection is turned away; None when it is welcome."""
+        if self._stopping:
+            return "this node is stopping"
         if len(self._connections) >= self.limits.connections_max:
-            return False
+            return "this node has too many connections"
         self._connections.add(connection)
-        return True
+        return None
 
     def dismiss(self, connection: ClientConnection) -> None:
         self._connections.discard(connection)
+        if self._stopping and not self._connections:
+            self._all_gone.set()
 
     def flush_later(self, connection: ClientConnection) -> None:
         """Answers made in one pass of the loop share a write."""

@@ -57,12 +57,12 @@ class Node:
         self._failure = self._loop.create_future()
         self._data = NodeData(self.config)
         try:
+            self._data.mark_initialized()
             self._assemble()
             await self._listen()
         except BaseException:
             self._data.close()
             raise
-        self._data.mark_initialized()
         self._schedule_tick()
         for partition in self.partitions.values():
             self._turns.request(partition)

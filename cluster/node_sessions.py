@@ -65,9 +65,6 @@ class NodeSession:
         """The calls that waited for it."""
         self._opening = False
         self.session_id = session_id
-        self._next_sequence = 1
-        self._awaited.clear()
-        self._answered.clear()
         return self._take_queue()
 
     def failed(self) -> "list[Call]":
@@ -79,6 +76,9 @@ class NodeSession:
         """The partition does not know it any more."""
         if session_id == self.session_id:
             self.session_id = 0
+            self._next_sequence = 1
+            self._awaited.clear()
+            self._answered.clear()
 
     def _take_queue(self) -> "list[Call]":
         waiting, self._queue = self._queue, {}

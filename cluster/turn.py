@@ -52,8 +52,8 @@ class SyncPolicy:
 
     Handing over to a thread costs more than a sync of a fast disk (measured: 12,190 puts/s on
     the loop, 7,600 with a thread); a slow disk must not stall heartbeats and reads. What counts
-    is the shortest sync of a window: waiting for a busy processor makes single ones long on any disk,
-    but only a slow disk makes all of them long.
+    is the shortest sync of a window: waiting for a busy processor makes single ones long on any
+    disk, but only a slow disk makes all of them long.
     """
 
     SLOW_S = 0.001

@@ -32,7 +32,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def fresh_seconds(request: pytest.FixtureRequest) -> float:
     """How long to simulate fresh seeds."""
-    return float(request.config.getoption("--seeds"))
+    seconds = request.config.getoption("--seeds")
+    assert isinstance(seconds, float)
+    return seconds
 
 
 @pytest.fixture

@@ -111,6 +111,8 @@ class Link(asyncio.Protocol):
                 return
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.closed.is_set():
+            return
         self.closing = True
         if not self.reason:
             self.reason = str(exc) if exc is not None else "it closed the connection"

@@ -256,16 +256,24 @@ class PeerNetwork:
 
     async def _dial(self, node_id: int) -> Link | None:
         address = self._config.peers[node_id]
-        loop = asyncio.get_running_loop()
+        link = self._new_link(node_id)
+        connected = False
         try:
             async with asyncio.timeout(self._config.connect_timeout_s):
-                _, link = await loop.create_connection(
-                    partial(self._new_link, node_id), address.host, address.port
+                await asyncio.get_running_loop().create_connection(
+                    lambda: link, address.host, address.port
                 )
+            connected = True
         except (OSError, UnicodeError) as error:
             trouble = str(error) or "no answer"
             self._troubles.report(f"node {node_id}", f"cannot connect to {address}: {trouble}")
             return None
+        finally:
+            if not connected and link in self._open:
+                # Given up between connection_made and its own return, uvloop's create_connection
+                # closes the connection and never calls connection_lost.
+                link.drop("the attempt to connect was given up")
+                link.connection_lost(None)
         return link
 
     def _schedule_tick(self) -> None:

@@ -1,6 +1,6 @@
 """The one door to pysyncobj: election arithmetic, append handling and commit counting.
 
-Every override of a private name says which hole of reliability.md section 7 it closes;
+Every override of a private name says which hole of DESIGN.md it closes;
 `tests/unit/raft/test_core_names.py` asserts that each name still exists. Nothing outside
 `cluster/raft` sees the library.
 """

@@ -1,7 +1,7 @@
 """When a replica campaigns: the election deadline, the pre-vote and fast failover.
 
 A replica that cannot hear the leader must not depose it (Raft thesis section 9.6, row 26 of
-reliability.md): before it raises its term it asks whether it could win. A peer says yes to an
+DESIGN.md): before it raises its term it asks whether it could win. A peer says yes to an
 up-to-date log when it has no connected leader that it heard within the minimum timeout. When
 the connection to the leader breaks, followers campaign by their rank, not after a time-out.
 """

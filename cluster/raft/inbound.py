@@ -2,7 +2,7 @@
 
 An allow-list. Messages reach the consensus core only in a shape and at a moment in which the
 core handles them safely; what it does unsafely, or lacks, is handled here. Row numbers are
-those of reliability.md section 7.
+those of DESIGN.md.
 """
 
 from collections.abc import Callable, Mapping

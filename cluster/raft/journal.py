@@ -1,7 +1,7 @@
 """The consensus core's view of a group's log.
 
 The core truncates on every append_entries whose previous entry is not our last one, even when
-the entries agree (reliability.md row 2): a repeated heartbeat would erase entries this replica
+the entries agree (DESIGN.md row 2): a repeated heartbeat would erase entries this replica
 has acknowledged. So a truncation only *hides* here: equal entries come into sight again, the
 log is really cut at the first entry that differs, and `end_message` brings back whatever the
 message did not contradict. While it runs, the core sees exactly what the message verified,

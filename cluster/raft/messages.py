@@ -2,7 +2,7 @@
 
 Every message starts with (kind, group). `decode_*` functions are the only way in: they check
 shape and ranges, so that nothing behind them meets a surprise. Entries carry our bytes, never
-pickle (reliability.md row 24), and code-version or membership entries are refused.
+pickle (DESIGN.md row 24), and code-version or membership entries are refused.
 """
 
 from typing import NamedTuple, TypeGuard

@@ -2,7 +2,7 @@
 
 Early: messages that promise nothing about this node's disk. Everything else waits until the
 records it speaks of are synced: an acknowledgement, a vote, and a vote request, which carries
-the candidate's own vote (reliability.md rows 5, 6 and 35).
+the candidate's own vote (DESIGN.md rows 5, 6 and 35).
 """
 
 from collections import deque

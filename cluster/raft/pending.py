@@ -12,7 +12,7 @@ class PendingTable(Generic[T]):
     """Maps positions of own proposals to whatever waits for them, in log order.
 
     Losing leadership, a superseded position and a snapshot all mean *unknown* to the waiter,
-    never failed: the entry may still be committed (reliability.md rows 19 and 30).
+    never failed: the entry may still be committed (DESIGN.md rows 19 and 30).
     """
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 The read index is the commit index noted *before* a probe leaves. The probe's echo must name
 the round and the term, so a reply that was held back while somebody else was elected confirms
-nothing (reliability.md row 25; a re-used confirmation is etcd-io/etcd#20418). Probes promise
+nothing (DESIGN.md row 25; a re-used confirmation is etcd-io/etcd#20418). Probes promise
 nothing about the log, so unlike append_entries replies they need not wait for a disk.
 One round serves all reads that wait; a reply to a round confirms every earlier one.
 """

@@ -1,7 +1,7 @@
 """A leader's view of its followers, and what it sends them.
 
 The consensus core would send without bound, set its next index back on every acknowledgement
-and answer a reset once per outstanding message (reliability.md rows 4 and 29). Here each
+and answer a reset once per outstanding message (DESIGN.md rows 4 and 29). Here each
 follower has a window of unacknowledged bytes, an acknowledgement only moves forward, and a
 reset counts only when it answers something sent after the last accepted reset.
 """
@@ -14,6 +14,10 @@ from cluster.raft.types import InvariantBrokenError, NodeId, Outgoing
 
 if TYPE_CHECKING:
     from cluster.storage.group_log import GroupLog
+
+
+_ENTRIES_MAX = 16_384
+"""Of one message, two items each: a peer refuses long arrays, however few bytes they hold."""
 
 
 class _Follower:
@@ -140,7 +144,8 @@ class Replication:
         return outgoing
 
     def _batch(self, first: int, commit: int, term: int) -> _Batch:
-        found = self._log.entries(first, self._log.last_index + 1, self._message_bytes)
+        stop = min(self._log.last_index + 1, first + _ENTRIES_MAX)
+        found = self._log.entries(first, stop, self._message_bytes)
         entries = [(entry.data, entry.index, entry.term) for entry in found]
         size = sum(len(entry.data) for entry in found)
         return _Batch(found[-1].index, size, self._encode(first, entries, commit, term))

@@ -57,7 +57,7 @@ def test_fresh_seeds(fresh_seconds: float, only_seed: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "at_least_acknowledged", "at_least_read"), [(3, 800, 800), (5, 300, 300)]
+    ("size", "at_least_acknowledged", "at_least_read"), [(3, 500, 500), (5, 250, 250)]
 )
 def test_faults_take_effect_and_work_gets_done(
     size: int, at_least_acknowledged: int, at_least_read: int

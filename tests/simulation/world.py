@@ -5,23 +5,24 @@ from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from random import Random
-from typing import ParamSpec, TypeVar, cast
-
-import msgpack
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from cluster.config import Limits
 from cluster.partition import Partition
+from cluster.peers.packing import array_header, unpack_messages
 from cluster.raft.group import RaftGroup
 from cluster.raft.types import GroupConfig, NodeId
 from cluster.replica import Replica
 from cluster.state.machine import StateMachine
 from cluster.state.memory_store import MemoryStore
 from cluster.storage.memory_files import Crash, MemoryStorage
-from cluster.storage.records import Entry
 from cluster.storage.wal import Wal
 from cluster.storage.wal_config import WalConfig
 from cluster.storage.wal_errors import WalFailed
 from cluster.turn import Turns
+
+if TYPE_CHECKING:
+    from cluster.storage.records import Entry
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,6 +91,12 @@ class Link:
         self.queue: deque[bytes] = deque()
         self.leftovers: deque[bytes] = deque()
         """In flight when the connection broke; an old socket may still deliver them."""
+
+
+def unpacked(packed: bytes) -> list[object]:
+    """One message as the peer network unpacks it."""
+    (message,) = unpack_messages(array_header(1) + packed)
+    return message
 
 
 class SimNode:
@@ -172,8 +179,7 @@ class SimNode:
         self.turns.request(self.partition)
 
     def receive(self, sender: NodeId, packed: bytes) -> None:
-        message = cast(list[object], msgpack.unpackb(packed))
-        self.partition.step(sender, message)
+        self.partition.step(sender, unpacked(packed))
         self.turns.request(self.partition)
 
     # --- the network as a turn sees it ---
@@ -190,12 +196,17 @@ class SimNode:
         """Messages are on the link as soon as they are sent."""
 
 
+def _nothing() -> None:
+    """Nobody wants to hear of crashes."""
+
+
 class World:
     """Nodes, links and time. `check` asserts what must hold at any moment."""
 
     def __init__(self, seed: int, nodes: int) -> None:
         self.faults: Counter[str] = Counter()
         """How often each kind of fault took effect."""
+        self.on_crash: Callable[[], None] = _nothing
         self.rng = Random(seed)
         self.clock = SimClock()
         self.node_ids = tuple(range(1, nodes + 1))
@@ -252,6 +263,7 @@ class World:
         if mode is not Crash.PROCESS:
             node.store = MemoryStore()
         self._checked[node_id] = 0
+        self.on_crash()
 
     def restart(self, node_id: NodeId) -> None:
         node = self.nodes[node_id]
@@ -283,10 +295,12 @@ class World:
             node.receive(a, link.leftovers.popleft())
 
     def duplicate(self, a: NodeId, b: NodeId) -> None:
+        """A message comes a second time: at once, or whenever leftovers come."""
         link = self.links[a, b]
         if link.queue:
             self.faults["repeated message"] += 1
-            link.leftovers.append(self.rng.choice(list(link.queue)))
+            message = self.rng.choice(list(link.queue))
+            self.rng.choice((link.queue, link.leftovers)).append(message)
 
     # --- invariants ---
 
@@ -303,7 +317,10 @@ class World:
             self._check_committed(node)
 
     def _check_committed(self, node: SimNode) -> None:
-        assert node.replica.applied_index <= node.group.commit_index <= node.log.durable_index
+        ends = (node.replica.applied_index, node.group.commit_index, node.log.durable_index)
+        assert ends == tuple(sorted(ends)), (
+            f"node {node.node_id}: applied, committed, synced {ends}"
+        )
         first = self._checked[node.node_id] + 1
         last = node.group.commit_index
         if first > last:

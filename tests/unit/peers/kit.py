@@ -17,7 +17,10 @@ from cluster.peers.timers import Timers
 SECRET = b"a secret of more than thirty-two bytes"
 ANY_PORT = Address("127.0.0.1", 0)
 NOWHERE = Address("127.0.0.1", 1)
-PATIENCE_S = 20.0
+LISTENED_LATER = "127.0.0.7"
+"""A host to dial before anybody listens there. Connections leave from 127.0.0.1, so that none can
+take the port, as one that is dialed on its own host may: TCP can connect a socket to itself."""
+PATIENCE_S = 10.0
 """After which a wait has failed; no test that passes waits so long."""
 
 
@@ -162,11 +165,16 @@ class RawPeer:
     async def dial(cls, address: Address) -> "RawPeer":
         return cls(*await asyncio.open_connection(address.host, address.port))
 
+    async def read(self) -> bytes:
+        """What has arrived; empty at the end."""
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.reader.read(65_536)
+
     async def shake_hands(self, side: Handshake) -> None:
         """Raises ConnectionError when the other side hangs up."""
         self.writer.write(side.start())
         while not side.done:
-            data = await self.reader.read(65_536)
+            data = await self.read()
             if not data:
                 raise ConnectionError("hung up during the handshake")
             self.writer.write(side.receive(data))
@@ -174,14 +182,14 @@ class RawPeer:
     async def receive(self, count: int) -> list[Message]:
         """The first `count` messages."""
         while len(self.received) < count:
-            for messages in self._decoder.feed(await self.reader.read(65_536)):
+            for messages in self._decoder.feed(await self.read()):
                 self.received += messages
         return self.received[:count]
 
     async def hung_up(self) -> None:
         """Wait until the other side has closed the connection."""
         try:
-            while await self.reader.read(65_536):
+            while await self.read():
                 pass
         except ConnectionError:
             return

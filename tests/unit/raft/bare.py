@@ -35,12 +35,22 @@ class BareJournal(Protocol):
     def getVotedForNodeId(self) -> int | None: ...
     def __getitem__(self, item: int) -> LogEntry: ...
     def __len__(self) -> int: ...
-    def _destroy(self) -> None: ...
 
 
 def file_journal(path: str) -> BareJournal:
     """The library's journal in a file."""
     return cast(BareJournal, importlib.import_module("pysyncobj.journal").FileJournal(path))
+
+
+def call(owner: object, name: str, *arguments: object) -> object:
+    """Calls a method that the library or our core keeps private."""
+    method = cast(Callable[..., object], getattr(owner, name))
+    return method(*arguments)
+
+
+def close(*journals: BareJournal) -> None:
+    for journal in journals:
+        call(journal, "_destroy")
 
 
 def pickled(value: object) -> bytes:
@@ -127,6 +137,14 @@ class BareNode(SyncObj):
     @property
     def commit_index(self) -> int:
         return self.raftCommitIndex
+
+    @property
+    def last_applied(self) -> int:
+        return cast(int, self.private("raftLastApplied"))
+
+    def compact(self) -> None:
+        """At its next tick."""
+        call(self, "forceLogCompaction")
 
     @property
     def is_leader(self) -> bool:

@@ -8,16 +8,17 @@ to hold back, to repeat.
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-import msgpack
-
+from cluster.peers.packing import array_header, pack_message, unpack_messages
 from cluster.raft.group import RaftGroup
-from cluster.raft.reads import ReadReady
 from cluster.raft.types import GroupConfig, NodeId, Outgoing, Position
 from cluster.storage.memory_files import Crash, MemoryStorage
 from cluster.storage.wal import Wal
 from cluster.storage.wal_config import WalConfig
+
+if TYPE_CHECKING:
+    from cluster.raft.reads import ReadReady
 
 GROUP = 0
 WAL = WalConfig(segment_bytes=64 << 10, batch_bytes_max=16 << 10, groups_max=4)
@@ -135,6 +136,24 @@ class Member:
         return [entry.data[1:] for entry in entries if entry.data[0] == 0]
 
 
+def default_config(node: NodeId, replicas: tuple[NodeId, ...]) -> GroupConfig:
+    return GroupConfig(GROUP, node, replicas)
+
+
+def small_messages(message_bytes: int = 80) -> Callable[[NodeId, tuple[NodeId, ...]], GroupConfig]:
+    """Configurations in which entries take several messages."""
+
+    def make(node: NodeId, replicas: tuple[NodeId, ...]) -> GroupConfig:
+        return GroupConfig(0, node, replicas, message_bytes=message_bytes)
+
+    return make
+
+
+def numbered(count: int, prefix: str = "w") -> list[bytes]:
+    """Payloads that differ."""
+    return [f"{prefix}{n}".encode() for n in range(count)]
+
+
 class Cluster:
     """Members, links and time."""
 
@@ -157,7 +176,7 @@ class Cluster:
         """Directions that lose what is sent from now on; nobody notices."""
         self.counts: Counter[tuple[NodeId, NodeId, object]] = Counter()
         """How many messages were sent, by sender, receiver and kind."""
-        make = config or (lambda node, replicas: GroupConfig(GROUP, node, replicas))
+        make = config or default_config
         self.members = {node: Member(self, make(node, self.ids)) for node in self.ids}
         if connected:
             self.connect_all()
@@ -194,7 +213,8 @@ class Cluster:
     def send(self, a: NodeId, b: NodeId, message: Sequence[object]) -> None:
         self.counts[a, b, message[0]] += 1
         if (a, b) in self.up and (a, b) not in self.cut:
-            self.links[a, b].append(cast(Message, msgpack.unpackb(msgpack.packb(message))))
+            packed = array_header(1) + pack_message(list(message))
+            self.links[a, b] += unpack_messages(packed)
 
     def deliver(self, a: NodeId, b: NodeId, count: int | None = None) -> int:
         """Delivers the oldest messages from `a` to `b`, all of them without a count."""

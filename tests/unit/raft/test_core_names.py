@@ -1,4 +1,4 @@
-"""The private names of the library that `cluster/raft/core.py` relies on still mean what they did."""
+"""The private names of the library that `cluster/raft/core.py` relies on are still there."""
 
 import ast
 import importlib.metadata

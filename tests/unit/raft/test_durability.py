@@ -8,7 +8,7 @@ from cluster.raft.types import Outgoing
 from cluster.storage.memory_files import Crash, MemoryStorage
 from cluster.storage.records import HardState
 from cluster.storage.wal import Wal
-from tests.unit.raft.kit import WAL, Cluster
+from tests.unit.raft.kit import WAL, Cluster, Message
 
 
 def sync(wal: Wal) -> None:
@@ -109,8 +109,8 @@ def test_commit_index_never_goes_back() -> None:
     for prev_index in range(1, commit + 1):
         prev_term = follower.log.term_at(prev_index)
         for told in (0, prev_index, commit + 5):
-            append = [messages.APPEND, 0, term, 500, told, prev_index, prev_term, []]
-            follower.group.step(1, list[object](append))
+            append: Message = [messages.APPEND, 0, term, 500, told, prev_index, prev_term, []]
+            follower.group.step(1, append)
             follower.turn()
             assert follower.group.commit_index == commit
     assert follower.payloads() == leader.payloads()
@@ -127,8 +127,17 @@ def test_follower_commits_only_what_the_message_verified() -> None:
     cluster.elect(2, (2, 3))
     common = old.log.last_index - 2
     prev_term = old.log.term_at(common)
-    heartbeat = [messages.APPEND, 0, cluster[2].group.term, 1, common + 2, common, prev_term, []]
-    old.group.step(2, list[object](heartbeat))
+    heartbeat: Message = [
+        messages.APPEND,
+        0,
+        cluster[2].group.term,
+        1,
+        common + 2,
+        common,
+        prev_term,
+        [],
+    ]
+    old.group.step(2, heartbeat)
     old.turn()
     assert old.group.commit_index <= common
     assert old.applied == []

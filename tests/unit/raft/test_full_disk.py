@@ -1,6 +1,5 @@
 """A write-ahead log without room: nothing is taken, nothing is promised, everybody is heard."""
 
-from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -55,11 +54,11 @@ def tiny_messages(node: NodeId, replicas: tuple[NodeId, ...]) -> GroupConfig:
 
 
 @pytest.fixture
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Cluster:
     cluster = Cluster(config=tiny_messages)
     cluster.elect(1)
     cluster.run()
-    yield cluster
+    return cluster
 
 
 def test_leader_refuses_proposals_with_nothing_appended(cluster: Cluster) -> None:

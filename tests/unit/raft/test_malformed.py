@@ -1,6 +1,6 @@
 """Whatever a peer sends, `step` raises MalformedMessageError or handles it, and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +34,7 @@ ENTRIES = st.lists(
 def plausible(kind: int) -> st.SearchStrategy[Message]:
     """Messages of the right shape with small numbers, which reach the deepest."""
     flags = st.booleans()
-    shapes: dict[int, list[st.SearchStrategy[object]]] = {
+    shapes: dict[int, Sequence[st.SearchStrategy[object]]] = {
         messages.APPEND: [NUMBERS] * 5 + [ENTRIES],
         messages.APPEND_REPLY: [NUMBERS] * 3 + [flags] * 2,
         messages.VOTE: [NUMBERS] * 4,
@@ -51,9 +51,7 @@ def plausible(kind: int) -> st.SearchStrategy[Message]:
 
 PLAUSIBLE = st.sampled_from(messages.KINDS).flatmap(plausible)
 DAMAGED = st.tuples(PLAUSIBLE, st.integers(0, 8), VALUES).map(
-    lambda parts: [
-        parts[2] if i == parts[1] else field for i, field in enumerate(parts[0])
-    ]
+    lambda parts: [parts[2] if i == parts[1] else field for i, field in enumerate(parts[0])]
 )
 CUT = st.tuples(PLAUSIBLE, st.integers(0, 8)).map(lambda parts: parts[0][: parts[1]])
 

@@ -85,7 +85,7 @@ def test_grant_of_an_earlier_round_does_not_count() -> None:
     (first, second) = (message[5] for message in cluster.sent(1, 2, messages.PREVOTE))
     assert first != second
     candidate.group.step(2, [messages.PREVOTE_REPLY, 0, 0, first, True])
-    assert candidate.group.role is Role.FOLLOWER
+    assert candidate.group.term == 0
     candidate.group.step(2, [messages.PREVOTE_REPLY, 0, 0, second, True])
     assert candidate.group.role is Role.CANDIDATE
 

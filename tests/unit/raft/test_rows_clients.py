@@ -1,16 +1,19 @@
 """Holes in what the library tells its callers, rows 18 to 21 and 30: each first shown on the bare
 library, then closed here. The numbers are those of the table in `cluster/raft/DESIGN.md`."""
 
-import msgpack
+from typing import cast
+
 import pytest
 
+from cluster.peers.packing import pack_message
 from cluster.queries import GET, Result
 from cluster.raft import messages
 from cluster.raft.messages import MalformedMessageError
 from cluster.raft.types import NodeId, NotLeaderError
 from cluster.state.commands import PUT
+from cluster.state.packing import pack
 from tests.simulation.world import SimNode, World
-from tests.unit.raft.bare import VERSION, BareNet, pickled
+from tests.unit.raft.bare import VERSION, BareNet, call, pickled
 from tests.unit.raft.kit import Cluster
 
 LEADER_CHANGED = 5
@@ -69,8 +72,7 @@ def stored(node: SimNode, key: bytes) -> bool:
     waiter = Recorder()
     node.partition.read_stale(GET, (b"ns", key), waiter)
     (result,) = waiter.outcomes
-    assert isinstance(result, tuple)
-    return result[0] == 0
+    return bool(cast(tuple[object, ...], result)[0] == 0)
 
 
 # --- row 18: forwarded requests reuse ids after a restart ---
@@ -95,7 +97,7 @@ def test_bare_library_row_18_restarted_follower_is_told_the_result_of_another_re
         "type": "append_entries",
         "term": net[1].raftCurrentTerm,
         "commit_index": net[1].commit_index,
-        "entries": [],
+        "entries": list[bytes](),
         "prevLogIdx": end,
         "prevLogTerm": end_term,
     }
@@ -217,7 +219,7 @@ def test_row_20_replica_that_cannot_apply_stops_and_answers_unknown() -> None:
 def test_bare_library_row_21_commands_after_an_unknown_version_are_applied_twice() -> None:
     net = BareNet((1,))
     net.elect(1)
-    net[1]._applyCommand(pickled(7), None, VERSION)
+    call(net[1], "_applyCommand", pickled(7), None, VERSION)
     net[1].put(b"one")
     net[1].put(b"two")
     net.run(rounds=3)
@@ -226,7 +228,7 @@ def test_bare_library_row_21_commands_after_an_unknown_version_are_applied_twice
 
 def test_row_21_unknown_entry_version_stops_the_replica() -> None:
     world, leader = started_world()
-    leader.group.propose(msgpack.packb((99, 1, [])))
+    leader.group.propose(pack((99, 1, ())))
     after = put(leader, b"key")
     run(world, (1, 2, 3))
     assert leader.partition.broken is not None
@@ -249,7 +251,7 @@ def test_bare_library_row_30_caller_waits_for_ever_after_a_snapshot() -> None:
     for n in range(20):
         net[2].put(b"%d" % n)
     net.run((2, 3))
-    net[2].forceLogCompaction()
+    net[2].compact()
     net.run((2, 3))
     net.connect(1, 2)
     net.run(rounds=200)
@@ -266,7 +268,7 @@ def test_row_30_deposed_leader_answers_every_caller_at_once() -> None:
     run(world, (2, 3))
     assert [waiter.outcomes for waiter in waiters] == [[], [], []]
     term = world.nodes[2].group.term
-    leader.receive(2, msgpack.packb((messages.TERM, 0, term)))
+    leader.receive(2, pack_message((messages.TERM, 0, term)))
     leader.run_callbacks()
     assert [waiter.outcomes for waiter in waiters] == [["unknown"]] * 3
     assert leader.partition.unanswered == 0

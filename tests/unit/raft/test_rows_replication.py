@@ -1,30 +1,17 @@
-"""Holes of the library's replication, rows 1 to 6, 27 to 29 and 31: each first shown on the bare
+"""Holes of the library's replication, rows 1 to 6: each first shown on the bare
 library, then closed here. The numbers are those of the table in `cluster/raft/DESIGN.md`."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cluster.raft import messages
 from cluster.raft.messages import MalformedMessageError
-from cluster.raft.types import GroupConfig, NodeId
+from cluster.raft.types import NodeId
 from cluster.storage.memory_files import Crash
-from tests.unit.raft.bare import BareNet, file_journal
-from tests.unit.raft.kit import Cluster, Message
-
-
-def small_messages(message_bytes: int = 80) -> Callable[[NodeId, tuple[NodeId, ...]], GroupConfig]:
-    def make(node: NodeId, replicas: tuple[NodeId, ...]) -> GroupConfig:
-        return GroupConfig(0, node, replicas, message_bytes=message_bytes)
-
-    return make
-
-
-def numbered(count: int, prefix: str = "w") -> list[bytes]:
-    return [f"{prefix}{n}".encode() for n in range(count)]
-
+from tests.unit.raft.bare import BareNet, close, file_journal
+from tests.unit.raft.kit import Cluster, Message, numbered, small_messages
 
 # --- row 1: the commit index moves on snapshot messages without a log match ---
 
@@ -42,7 +29,7 @@ def test_bare_library_row_01_answers_from_entries_the_snapshot_erases() -> None:
     for payload in numbered(10):
         net[2].put(payload)
     net.run((2, 3))
-    net[2].forceLogCompaction()
+    net[2].compact()
     net.run((2, 3))
     net.connect(1, 2)
     for _ in range(400):
@@ -98,7 +85,7 @@ def test_bare_library_row_02_old_heartbeat_erases_applied_entries() -> None:
     before = len(net[2].log)
     net.receive(2, 1, heartbeat)
     assert len(net[2].log) == before - 5
-    assert net[2].raftLastApplied == before
+    assert net[2].last_applied == before
 
 
 def test_row_02_repeated_heartbeat_keeps_acknowledged_entries() -> None:
@@ -347,11 +334,11 @@ def test_bare_library_row_05_empty_meta_file_forgets_term_and_vote(tmp_path: Pat
     path = str(tmp_path / "journal")
     before = file_journal(path)
     before.setCurrentTerm(7, 3)
-    before._destroy()
+    close(before)
     os.truncate(path + ".meta", 0)  # renamed without a sync: what a power cut leaves
     after = file_journal(path)
     assert (after.getCurrentTerm(), after.getVotedForNodeId()) == (0, None)
-    after._destroy()
+    close(after)
 
 
 def test_row_05_acknowledgement_and_vote_wait_for_their_sync() -> None:
@@ -454,124 +441,3 @@ def test_row_06_one_node_group_commits_although_more_entries_follow() -> None:
         alone.wal.complete(ticket)
         alone.after_sync()
         assert alone.applied[-1] == b"%d" % n
-
-
-# --- rows 27 to 29: what the library sends ---
-
-
-def test_bare_library_row_27_floods_a_follower_while_a_snapshot_is_written() -> None:
-    net = BareNet((1, 2, 3))
-    net.elect(1)
-    net.isolate(2)
-    for payload in numbered(20):
-        net[1].put(payload)
-    net.run((1, 3))
-    net[1].forceLogCompaction()
-    net.run((1, 3))
-    net.connect(1, 2)
-    # What its serializer answers while it still writes.
-    vars(net[1].private("serializer"))["getTransmissionData"] = _nothing_yet
-    net.reading_s = 1e-4
-    net.tick(1, after_s=0.2)
-    assert len(net.links[1, 2]) > 900, "the sending loop ends after 0.1 s, and then comes again"
-
-
-def _nothing_yet(_: object) -> None:
-    return None
-
-
-def test_row_27_waiting_follower_gets_one_message_per_heartbeat() -> None:
-    cluster = Cluster()
-    leader = cluster.elect(1)
-    cluster.run()
-    leader.propose(*numbered(20))
-    leader.turn()
-    cluster.links[1, 2].clear()
-    for _ in range(50):
-        cluster.clock.now += 0.02
-        leader.tick()
-        leader.turn()
-        cluster.deliver(1, 3)
-        cluster[3].turn()
-        cluster.deliver(3, 1)
-    assert len(cluster.sent(1, 2, messages.APPEND)) <= 10, "one second, a heartbeat each 0.1 s"
-
-
-def test_bare_library_row_28_large_entry_raises_in_the_follower() -> None:
-    net = BareNet((1, 2, 3))
-    net.elect(1)
-    net.run()
-    raised = 0
-    for length in range(65_536, 3 * 65_536, 18_002):
-        net[1].put(bytes(n * 7919 % 251 for n in range(length)))
-        net.tick(1)
-        while net.links[1, 2]:
-            try:
-                net.deliver(1, 2, 1)
-            except Exception:
-                raised += 1
-        net.deliver(2, 1)
-    assert raised, "the last chunk is sent twice"
-
-
-def test_row_28_large_entry_travels_alone_and_whole() -> None:
-    cluster = Cluster(config=small_messages(100))
-    leader = cluster.elect(1)
-    cluster.run()
-    leader.propose(b"small", b"L" * 9_000, b"small too")
-    leader.turn()
-    sizes = [len(_entries(m)) for m in cluster.sent(1, 2, messages.APPEND)]
-    assert sizes == [1, 1, 1]
-    cluster.run()
-    assert cluster[2].payloads() == [b"small", b"L" * 9_000, b"small too"]
-
-
-def _entries(message: Message) -> list[bytes]:
-    flat = message[7]
-    assert isinstance(flat, list)
-    return flat[1::2]
-
-
-def test_bare_library_row_29_sends_all_it_has_at_once() -> None:
-    net = BareNet((1, 2, 3), appendEntriesBatchSizeBytes=1000)
-    net.elect(1)
-    net.run()
-    for n in range(300):
-        net[1].put(b"%0900d" % n)
-    net.tick(1)
-    assert len(net.links[1, 2]) > 250, "nothing limits what is on its way to one follower"
-
-
-def test_row_29_window_bounds_what_is_unacknowledged() -> None:
-    def make(node: NodeId, replicas: tuple[NodeId, ...]) -> GroupConfig:
-        return GroupConfig(0, node, replicas, message_bytes=1_000, window_bytes=3_000)
-
-    cluster = Cluster(config=make)
-    leader = cluster.elect(1)
-    cluster.run()
-    leader.propose(*(b"%0900d" % n for n in range(40)))
-    leader.turn()
-    assert len(cluster.sent(1, 2, messages.APPEND)) == 4, "the message that fills it may exceed it"
-    leader.turn()
-    assert len(cluster.sent(1, 2, messages.APPEND)) == 4
-    cluster.deliver(1, 2, 1)
-    cluster[2].turn()
-    cluster.deliver(2, 1)
-    leader.turn()
-    assert len(cluster.sent(1, 2, messages.APPEND)) == 4, "one acknowledged, one more sent"
-    cluster.run(rounds=30)
-    assert len(cluster[2].payloads()) == 40
-
-
-# --- row 31: latency by ticking ---
-
-
-def test_row_31_proposal_leaves_in_its_own_turn() -> None:
-    cluster = Cluster()
-    leader = cluster.elect(1)
-    cluster.run()
-    leader.propose(b"value")
-    leader.before_sync()  # no tick, no sync
-    for follower in (2, 3):
-        (message,) = cluster.sent(1, follower, messages.APPEND)
-        assert _entries(message) == [b"\x00value"]

@@ -1,6 +1,5 @@
 """The turn of a node: the order of promises, on a fast disk and on a slow one."""
 
-import msgpack
 import pytest
 
 from cluster.queries import GET, Result
@@ -9,7 +8,7 @@ from cluster.raft.types import NodeId
 from cluster.state.commands import PUT
 from cluster.storage.memory_files import Operation
 from cluster.turn import SyncPolicy
-from tests.simulation.world import SimNode, World
+from tests.simulation.world import SimNode, World, unpacked
 
 
 class Recorder:
@@ -67,9 +66,9 @@ def read(node: SimNode) -> Recorder:
     return waiter
 
 
-def sent(world: World, a: NodeId, b: NodeId) -> list[int]:
+def sent(world: World, a: NodeId, b: NodeId) -> list[object]:
     """The kinds of the messages on a link, in order."""
-    return [msgpack.unpackb(packed)[0] for packed in world.links[a, b].queue]
+    return [unpacked(packed)[0] for packed in world.links[a, b].queue]
 
 
 def test_one_turn_makes_one_entry_and_one_sync_of_all_commands(world: World) -> None:
@@ -196,6 +195,25 @@ def test_failure_to_make_a_segment_stops_the_node(world: World, slow: bool) -> N
         node.run_callbacks()
         node.executor.run_next()
     assert isinstance(node.failure, OSError)
+
+
+def test_damaged_log_stops_the_replica_and_not_the_node(world: World) -> None:
+    leader = world.nodes[1]
+    world.disconnect(1, 3)
+    world.disconnect(2, 3)
+    for n in range(30):
+        put(leader, b"marked %d" % n)
+        run(world, 1, (1, 2))
+    for name in leader.storage.list():
+        file = leader.storage.open(name)
+        data = file.read_at(0, file.size())
+        if b"marked 3" in data:
+            file.write_at(data.index(b"marked 3"), b"harmed")
+    world.connect(1, 3)
+    run(world, 3, (1, 3))
+    assert leader.partition.broken is not None
+    assert leader.partition.broken.startswith("WalDamaged")
+    assert leader.failure is None
 
 
 def test_hand_over_refuses_commands_without_naming_itself(world: World) -> None:

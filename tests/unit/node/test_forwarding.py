@@ -1,0 +1,352 @@
+"""Calls between nodes: what travels, what is refused, and what a lost link means."""
+
+import pytest
+
+from cluster.config import Limits
+from cluster.forwarding import FORWARD, FORWARD_REPLY, Forwarding
+from cluster.raft.messages import MalformedMessageError
+from cluster.state.commands import DELETE, EXPIRE, INCR, OPEN_SESSION, PUT
+from flo.wire.messages import (
+    CallContext,
+    Counter,
+    Deleted,
+    Done,
+    Exists,
+    KvDelete,
+    KvExists,
+    KvExpire,
+    KvGet,
+    KvIncr,
+    KvMget,
+    KvPut,
+    KvScan,
+    OpenSession,
+    Page,
+    PageEntry,
+    SessionOpened,
+    Stored,
+    Value,
+    ValueEntry,
+    Values,
+)
+from flo.wire.status import Ran, Reason, Refusal
+from tests.unit.node.kit import (
+    Calls,
+    FakeNetwork,
+    FakePartition,
+    SmallCluster,
+    as_partitions,
+    packed_and_back,
+    session,
+)
+
+RESULT, NOT_LEADER, UNKNOWN = 0, 1, 2
+READ, WRITE, STALE = 0, 1, 2
+TRIPLE = [5, 9, 8]
+
+
+class Receiver:
+    """Node 2, which is asked by node 1 and leads partition 0."""
+
+    def __init__(self) -> None:
+        self.network = FakeNetwork(1)
+        self.partition = FakePartition(0, 2)
+        self.partition.group.leader = 2
+        self.turns: list[object] = []
+        self.flushes: list[None] = []
+        self.forwarding = Forwarding(
+            self.network,
+            as_partitions({0: self.partition}),
+            flush_soon=lambda: self.flushes.append(None),
+            request_turn=self.turns.append,
+        )
+
+    def receive(self, *message: object) -> None:
+        self.forwarding.receive(1, packed_and_back(list(message)))
+
+    @property
+    def asked_nothing(self) -> bool:
+        return not self.partition.take() and not self.turns
+
+
+# --- round trips ---
+
+NS = b"default"
+OPERATIONS = [
+    (KvPut(NS, b"k", b"\x00\xff", 60_000), Stored(2)),
+    (KvPut(NS, b"new", b"v", None, True), Stored(2)),
+    (KvPut(NS, b"k", b"v", None, False, True, 1), Stored(2)),
+    (KvGet(NS, b"k"), Value(1, b"old")),
+    (KvDelete(NS, b"k", 1), Deleted(True)),
+    (KvDelete(NS, b"missing"), Deleted(False)),
+    (KvIncr(NS, b"count", -3), Counter(2, -3)),
+    (KvExpire(NS, b"k", 1000, 1), Done()),
+    (KvExists(NS, b"k"), Exists(True, 1)),
+    (KvExists(NS, b"missing"), Exists(False, 0)),
+    (
+        KvMget(NS, (b"k", b"missing")),
+        Values((ValueEntry(b"k", True, 1, b"old"), ValueEntry(b"missing", False, 0, b""))),
+    ),
+    (KvScan(NS, b""), Page((PageEntry(b"k", b"old"),), None)),
+    (OpenSession(0), SessionOpened(2)),
+]
+REFUSED = [
+    (KvGet(NS, b"missing"), Refusal(Reason.NOT_FOUND, Ran.NO, "no such key")),
+    (KvPut(NS, b"k", b"v", cas=9), Refusal(Reason.CAS_MISMATCH, Ran.NO, "the version is 1")),
+    (KvPut(NS, b"k", b"v", if_absent=True), Refusal(Reason.CONDITION_FAILED, Ran.NO, "the key exists")),
+    (KvIncr(NS, b"k"), Refusal(Reason.WRONG_TYPE, Ran.NO, "the value is no counter: it is not 8 bytes long")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("node", [1, 2])
+@pytest.mark.parametrize(("body", "answer"), OPERATIONS + REFUSED)
+def test_an_operation_has_the_same_answer_at_every_node(
+    body: KvGet, answer: object, node: int
+) -> None:
+    """Node 2 leads the only partition, node 1 forwards to it."""
+    cluster = SmallCluster(owners=(2,))
+    cluster.run(KvPut(NS, b"k", b"old"), node=node)
+    assert cluster.run(body, node=node) == answer
+
+
+def test_a_stale_read_of_another_node_is_served() -> None:
+    receiver = Receiver()
+    receiver.receive(FORWARD, 0, 1, STALE, 0x101, TRIPLE, [b"ns", b"k"])
+    (asked,) = receiver.partition.stale_reads
+    asked.waiter.on_result((0, 1, b"v"))
+    assert receiver.network.sent == [(1, [FORWARD_REPLY, 0, 1, RESULT, [0, 1, b"v"]])]
+
+
+# --- at the node that is asked ---
+
+
+@pytest.mark.parametrize(
+    ("code", "args"),
+    [
+        (PUT, [b"ns", b"k", b"v", 0, 0, None]),
+        (PUT, [b"ns", b"k", b"v", 0, 0, 7]),
+        (DELETE, [b"ns", b"k", None]),
+        (INCR, [b"ns", b"k", -1]),
+        (EXPIRE, [b"ns", b"k", 5, 7]),
+        (OPEN_SESSION, [12345]),
+    ],
+)
+def test_a_command_arrives_as_it_was_sent(code: int, args: list[object]) -> None:
+    receiver = Receiver()
+    receiver.receive(FORWARD, 0, 1, WRITE, code, TRIPLE, args)
+    (asked,) = receiver.partition.writes
+    assert asked.content == (code, *TRIPLE, *args)
+    assert receiver.partition.sizes == [sum(len(arg) for arg in args if isinstance(arg, bytes))]
+    assert receiver.turns == [receiver.partition]
+    asked.waiter.on_result((0, 4))
+    assert receiver.network.sent == [(1, [FORWARD_REPLY, 0, 1, RESULT, [0, 4]])]
+    assert receiver.flushes
+
+
+@pytest.mark.parametrize(
+    ("code", "args"),
+    [
+        (0x7777, [b"ns", b"k"]),
+        (0x101, [b"ns", b"k"]),
+        (PUT, [b"ns", b"k", b"v", 0, 0]),
+        (PUT, [b"ns", b"k", "text", 0, 0, None]),
+        (PUT, [b"ns", b"k", b"v", 0, 0, b""]),
+        (PUT, [b"ns", [b"k"], b"v", 0, 0, None]),
+        (INCR, [b"ns", b"k", None]),
+        (OPEN_SESSION, []),
+    ],
+)
+def test_a_command_of_another_version_never_enters_the_log(code: int, args: list[object]) -> None:
+    receiver = Receiver()
+    receiver.receive(FORWARD, 0, 1, WRITE, code, TRIPLE, args)
+    assert receiver.asked_nothing
+    assert receiver.network.sent == [(1, [FORWARD_REPLY, 0, 1, RESULT, [Reason.UNKNOWN_OP]])]
+
+
+@pytest.mark.parametrize("mode", [READ, STALE])
+@pytest.mark.parametrize(
+    ("code", "args"),
+    [
+        (0x7777, []),
+        (PUT, [b"ns", b"k", b"v", 0, 0, None]),
+        (0x101, [b"ns"]),
+        (0x101, [b"ns", "text"]),
+        (0x102, [b"ns", b"keys", 10]),
+        (0x102, [b"ns", [b"k", 5], 10]),
+        (0x102, [b"ns", [b"k"]]),
+        (0x104, [b"ns", b"", b"", 0, 100, True]),
+        (0x104, [b"ns", b"", b"", -1, 100, True]),
+        (0x104, [b"ns", b"", b"", 10, 100, None]),
+        (0x115, [None, b"k"]),
+    ],
+)
+def test_a_read_of_another_version_is_refused(mode: int, code: int, args: list[object]) -> None:
+    receiver = Receiver()
+    receiver.receive(FORWARD, 0, 1, mode, code, TRIPLE, args)
+    assert receiver.asked_nothing
+    assert receiver.network.sent == [(1, [FORWARD_REPLY, 0, 1, RESULT, [Reason.UNKNOWN_OP]])]
+
+
+GOOD: list[object] = [FORWARD, 0, 1, WRITE, PUT, TRIPLE, [b"ns", b"k", b"v", 0, 0, None]]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        GOOD[:6],
+        [*GOOD, 0],
+        [FORWARD],
+        [FORWARD, [0], *GOOD[2:]],
+        [FORWARD, None, *GOOD[2:]],
+        [*GOOD[:2], b"id", *GOOD[3:]],
+        [*GOOD[:3], 3, *GOOD[4:]],
+        [*GOOD[:3], [], *GOOD[4:]],
+        [*GOOD[:4], [PUT], *GOOD[5:]],
+        [*GOOD[:4], {}, *GOOD[5:]],
+        [*GOOD[:5], None, GOOD[6]],
+        [*GOOD[:5], [1, 2], GOOD[6]],
+        [*GOOD[:5], [1, 2, 3, 4], GOOD[6]],
+        [*GOOD[:6], b"args"],
+        [*GOOD[:6], {}],
+        [FORWARD_REPLY],
+        [FORWARD_REPLY, 0, 1, RESULT],
+        [FORWARD_REPLY, 0, [1], RESULT, [0]],
+        [FORWARD_REPLY, 0, None, RESULT, [0]],
+    ],
+)
+def test_a_message_of_another_shape_is_told_apart(message: list[object]) -> None:
+    receiver = Receiver()
+    with pytest.raises(MalformedMessageError):
+        receiver.receive(*message)
+    assert receiver.asked_nothing
+    assert not receiver.network.sent
+
+
+def test_a_node_without_the_partition_says_so() -> None:
+    receiver = Receiver()
+    receiver.receive(FORWARD, 6, *GOOD[2:])
+    assert receiver.network.sent == [(1, [FORWARD_REPLY, 6, 1, NOT_LEADER, 0])]
+
+
+def test_a_node_that_does_not_lead_names_the_leader() -> None:
+    receiver = Receiver()
+    receiver.partition.group.leader = 3
+    receiver.receive(*GOOD)
+    assert receiver.network.sent == [(1, [FORWARD_REPLY, 0, 1, NOT_LEADER, 3])]
+
+
+def test_an_answer_for_a_node_that_is_gone_goes_nowhere() -> None:
+    receiver = Receiver()
+    receiver.receive(*GOOD)
+    receiver.network.peers.clear()
+    receiver.partition.take()[0].waiter.on_result((0, 1))
+    assert not receiver.network.sent
+    assert not receiver.flushes
+
+
+# --- at the node that asks ---
+
+
+def test_a_lost_peer_makes_each_call_unknown_once() -> None:
+    calls = Calls()
+    calls.lead(2)
+    write, read = calls.write(context=session(1)), calls.read()
+    sent = calls.network.take()
+    calls.lose_peer(2)
+    calls.forwarding.peer_lost(2)
+    calls.find_peer(2)
+    again = calls.network.take()
+    assert [message[3:] for _, message in again] == [message[3:] for _, message in sent]
+    for _, message in sent:
+        calls.reply(2, message[2], RESULT, [0, 1])
+    assert not write.outcomes
+    assert not read.outcomes
+    for _, message in again:
+        calls.reply(2, message[2], RESULT, [0, 2])
+    assert write.outcome == read.outcome == (0, 2)
+
+
+def test_only_the_node_that_was_asked_can_answer() -> None:
+    calls = Calls()
+    calls.lead(2)
+    said = calls.read()
+    ((_, message),) = calls.network.take()
+    calls.reply(3, message[2], RESULT, [0, 3])
+    assert not said.outcomes
+    calls.reply(2, message[2], RESULT, [0, 2])
+    calls.reply(2, message[2], RESULT, [0, 9])
+    assert said.outcome == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        (RESULT, []),
+        (RESULT, [b"x"]),
+        (RESULT, [[0]]),
+        (RESULT, b""),
+        (RESULT, None),
+        (NOT_LEADER, b"2"),
+        (UNKNOWN, 0),
+        (9, 0),
+        ([], 0),
+    ],
+)
+def test_an_answer_that_makes_no_sense_leaves_the_outcome_open(
+    kind: object, content: object
+) -> None:
+    calls = Calls()
+    calls.lead(2)
+    said = calls.write(context=session(1))
+    ((_, message),) = calls.network.take()
+    calls.forwarding.receive(2, packed_and_back([FORWARD_REPLY, 0, message[2], kind, content]))
+    assert not said.outcomes
+    calls.tick()
+    ((_, again),) = calls.network.take()
+    calls.reply(2, again[2], RESULT, [int(Reason.SHARD_BUSY)])
+    assert isinstance(said.outcome, Refusal)
+    assert said.outcome.ran is Ran.UNKNOWN
+
+
+def test_a_node_that_never_answers_leaves_nothing_behind() -> None:
+    calls = Calls()
+    calls.lead(2)
+    for number in range(1, 50):
+        calls.write(context=session(number))
+        calls.read(context=CallContext(deadline_ms=10))
+    calls.tick(6.0)
+    assert calls.dispatcher.unanswered == 0
+    assert not any(vars(calls.forwarding)["_out"].values())
+
+
+def test_without_a_connection_nothing_is_remembered() -> None:
+    calls = Calls()
+    calls.network.peers.clear()
+    calls.lead(2)
+    calls.read()
+    assert not any(vars(calls.forwarding)["_out"].values())
+
+
+def test_what_another_node_asks_for_is_bounded_by_what_a_frame_holds() -> None:
+    """The values of an mget, or a page of a scan, travel in one message."""
+    cluster = SmallCluster(owners=(2,), limits=Limits(answer_bytes_max=20_000))
+    keys = tuple(b"k%d" % n for n in range(256))
+    for key in keys:
+        cluster.run(KvPut(NS, key, bytes(1000)))
+    assert isinstance(cluster.run(KvMget(NS, keys[:20])), Values)
+    answers = cluster.start(KvMget(NS, keys))
+    largest = 0
+    while not answers.given:
+        if cluster.on_wire:
+            largest = max(largest, sum(_size(part) for part in cluster.on_wire[0][2]))
+        cluster.step()
+    assert largest < 30_000
+    refusal = answers.answer
+    assert isinstance(refusal, Refusal)
+    assert (refusal.reason, refusal.ran) == (Reason.FIELD_TOO_LONG, Ran.NO)
+
+
+def _size(part: object) -> int:
+    if isinstance(part, bytes):
+        return len(part)
+    return sum(_size(each) for each in part) if isinstance(part, list) else 0
