@@ -135,14 +135,15 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that only stopped writing still gets its answers."""
-        if not self._unanswered and not self._held and not self._flush_scheduled:
+        if not self._unanswered and not self._held:
             return False
         self._closing = True
         return True
 
     @property
     def _unanswered(self) -> int:
-        return len(self._slots) + self._out_of_order
+        """Requests whose answers have not been written."""
+        return len(self._slots) + self._out_of_order + len(self._ready)
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -239,7 +240,7 @@ class ClientConnection(asyncio.Protocol):
         self._held.clear()
         self._pause_reading()
         self._closing = True
-        if not self._unanswered and not self._flush_scheduled:
+        if not self._unanswered:
             self._transport.close()
 
     def abort(self) -> None:

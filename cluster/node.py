@@ -238,7 +238,7 @@ class Node:
 
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():
-            failure = NodeFailedError(f"the disk failed: {error}")
+            failure = NodeFailedError(f"the node had to stop: {error}")
             failure.__cause__ = error
             self._failure.set_exception(failure)
 

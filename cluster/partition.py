@@ -61,6 +61,13 @@ class Waiter(Protocol):
         ...
 
 
+class _Batch(NamedTuple):
+    """What one log entry of this leader carries."""
+
+    waiters: list[Waiter]
+    nbytes: int
+
+
 class _Read(NamedTuple):
     code: int
     args: Sequence[object]
@@ -97,8 +104,10 @@ class Partition:
         self._queue: list[Command] = []
         self._queue_waiters: list[Waiter] = []
         self._queue_bytes = 0
-        self._in_log: PendingTable[list[Waiter]] = PendingTable()
+        self._in_log: PendingTable[_Batch] = PendingTable()
         self._in_log_commands = 0
+        self._in_log_bytes = 0
+        self._reads_waiting = 0
         self._new_reads: list[_Read] = []
         self._asked_reads: dict[int, list[_Read]] = {}
         self._confirmed_reads: list[tuple[int, list[_Read]]] = []
@@ -121,10 +130,8 @@ class Partition:
             return
         limits = self._limits
         waiting = len(self._queue) + self._in_log_commands
-        if (
-            waiting >= limits.partition_commands_max
-            or self._queue_bytes + size > limits.partition_bytes_max
-        ):
+        nbytes = self._queue_bytes + self._in_log_bytes + size
+        if waiting >= limits.partition_commands_max or nbytes > limits.partition_bytes_max:
             waiter.on_result((Reason.SHARD_BUSY,))
             return
         self._queue.append(command)
@@ -135,9 +142,10 @@ class Partition:
         """A linearizable read."""
         if not self.group.is_leader or self.broken:
             waiter.on_not_leader(self.group.leader if not self.broken else 0)
-        elif len(self._new_reads) + len(self._asked_reads) >= self._limits.partition_commands_max:
+        elif self._reads_waiting >= self._limits.partition_commands_max:
             waiter.on_result((Reason.SHARD_BUSY,))
         else:
+            self._reads_waiting += 1
             self._new_reads.append(_Read(code, args, waiter))
 
     def read_stale(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
@@ -210,12 +218,12 @@ class Partition:
         except BROKEN as error:
             self._break(error)
             return False
-        return more or bool(self._reads_behind_clock)
+        return more or bool(self._reads_behind_clock) or self.group.reads_can_start
 
     @property
     def unanswered(self) -> int:
         """Commands and reads that wait, for bounds and status."""
-        return len(self._queue) + self._in_log_commands + len(self._new_reads)
+        return len(self._queue) + self._in_log_commands + self._reads_waiting
 
     # --- proposing ---
 
@@ -223,11 +231,9 @@ class Partition:
         limits = self._limits
         while self._queue or self._reads_behind_clock:
             commands, waiters = self._queue, self._queue_waiters
-            if (
-                len(commands) > limits.batch_commands_max
-                or self._queue_bytes > limits.batch_bytes_max
-            ):
-                commands, waiters = self._cut_batch()
+            nbytes = self._queue_bytes
+            if len(commands) > limits.batch_commands_max or nbytes > limits.batch_bytes_max:
+                commands, waiters, nbytes = self._cut_batch()
             else:
                 self._queue, self._queue_waiters, self._queue_bytes = [], [], 0
             try:
@@ -242,28 +248,33 @@ class Partition:
                     waiter.on_result((Reason.WRITES_STOPPED,))
                 return
             self._stamps.follow(stamp_ms)
-            self._in_log.add(position, waiters)
+            self._in_log.add(position, _Batch(waiters, nbytes))
             self._in_log_commands += len(waiters)
+            self._in_log_bytes += nbytes
             if self._reads_behind_clock:
                 # Any entry carries the time; these reads are made again once it is applied.
                 behind, self._reads_behind_clock = self._reads_behind_clock, []
                 self._confirmed_reads.append((position.index, behind))
 
-    def _cut_batch(self) -> tuple[list[Command], list[Waiter]]:
+    def _cut_batch(self) -> tuple[list[Command], list[Waiter], int]:
+        """The first commands of the queue, as many as one entry takes, with their size."""
         limits = self._limits
-        count, size = 0, 0
+        count, nbytes = 0, 0
         for command in self._queue:
-            size += _size_of(command)
-            if count and (size > limits.batch_bytes_max or count == limits.batch_commands_max):
+            size = _size_of(command)
+            full = nbytes + size > limits.batch_bytes_max or count == limits.batch_commands_max
+            if count and full:
                 break
             count += 1
+            nbytes += size
         commands, self._queue = self._queue[:count], self._queue[count:]
         waiters, self._queue_waiters = self._queue_waiters[:count], self._queue_waiters[count:]
-        self._queue_bytes = sum(_size_of(command) for command in self._queue)
-        return commands, waiters
+        self._queue_bytes -= nbytes
+        return commands, waiters, nbytes
 
     def _take_reads_behind_clock(self) -> list[Waiter]:
         reads, self._reads_behind_clock = self._reads_behind_clock, []
+        self._reads_waiting -= len(reads)
         return [read.waiter for read in reads]
 
     # --- applying ---
@@ -296,10 +307,11 @@ class Partition:
         self.group.note_applied(entries[-1].index)
         self._stamps.follow(self.replica.stamp_ms)
         for entry, outcomes in zip(entries, results, strict=True):
-            waiters = self._in_log.take(entry.index, entry.term)
-            if waiters:
-                self._in_log_commands -= len(waiters)
-                for waiter, result in zip(waiters, outcomes, strict=True):
+            batch = self._in_log.take(entry.index, entry.term)
+            if batch is not None:
+                self._in_log_commands -= len(batch.waiters)
+                self._in_log_bytes -= batch.nbytes
+                for waiter, result in zip(batch.waiters, outcomes, strict=True):
                     waiter.on_result(result)
         return self.group.commit_index > self.group.applied_index
 
@@ -310,9 +322,8 @@ class Partition:
         self._read_token += 1
         try:
             self.group.read(self._read_token)
-        except NotLeaderError as error:
-            for read in reads:
-                read.waiter.on_not_leader(error.leader)
+        except NotLeaderError:
+            self._refuse_reads(reads)
             return
         self._asked_reads[self._read_token] = reads
 
@@ -331,6 +342,7 @@ class Partition:
             # What is committed cannot be applied, so a linearizable answer cannot be given.
             behind, self._confirmed_reads = self._confirmed_reads, []
             for _, reads in behind:
+                self._reads_waiting -= len(reads)
                 for read in reads:
                     read.waiter.on_result((Reason.WRITES_STOPPED,))
 
@@ -345,6 +357,7 @@ class Partition:
                     except ClockBehindError:
                         self._reads_behind_clock.append(read)
                     else:
+                        self._reads_waiting -= 1
                         read.waiter.on_result(result)
 
     def _query(self, view: View, code: int, args: Sequence[object]) -> Result:
@@ -373,10 +386,10 @@ class Partition:
 
     def _give_up_all(self) -> None:
         leader = self.group.leader
-        for waiters in self._in_log.drop_all():
-            for waiter in waiters:
+        for batch in self._in_log.drop_all():
+            for waiter in batch.waiters:
                 waiter.on_unknown()
-        self._in_log_commands = 0
+        self._in_log_commands = self._in_log_bytes = 0
         queued, self._queue_waiters = self._queue_waiters, []
         self._queue, self._queue_bytes = [], 0
         for waiter in queued:
@@ -386,6 +399,7 @@ class Partition:
             waiter.on_not_leader(leader)
 
     def _refuse_reads(self, reads: list[_Read]) -> None:
+        self._reads_waiting -= len(reads)
         for read in reads:
             read.waiter.on_not_leader(self.group.leader)
 

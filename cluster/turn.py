@@ -21,7 +21,6 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from cluster.peers.packing import pack_message
-from cluster.storage.wal_errors import WalFailed
 
 if TYPE_CHECKING:
     from cluster.clock import Clock
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from cluster.storage.wal_buffer import SyncTicket
 
 logger = logging.getLogger("flo.turn")
-
-_DISK_ERRORS = (OSError, WalFailed)
 
 
 class Network(Protocol):
@@ -59,14 +56,20 @@ class SyncPolicy:
     SLOW_S = 0.001
     FAST_S = 0.0005
     WINDOW = 32
+    STALL_S = 0.05
 
     def __init__(self) -> None:
         self._shortest_s = inf
         self._count = 0
+        self._stalls = 0
         self.in_thread = False
 
     def took(self, seconds: float) -> None:
         """Notes the duration of a sync."""
+        self._stalls = self._stalls + 1 if seconds > self.STALL_S else 0
+        if self._stalls == 2:
+            # Not by chance: the loop must not stand still for the rest of a window.
+            self.in_thread = True
         self._shortest_s = min(self._shortest_s, seconds)
         self._count += 1
         if self._count == self.WINDOW:
@@ -130,8 +133,9 @@ class Turns:
             self._finish(news)
             if self._wal.needs_segment() and not self._preparing:
                 self._prepare_segment()
-        except _DISK_ERRORS as error:
-            # A failed sync may have dropped what it was to write: never sync again, stop.
+        except Exception as error:
+            # A failed sync may have dropped what it was to write: never sync again, stop. Anything
+            # else is a mistake of ours that has cost this turn's news: stop as well.
             self._fail(error)
 
     def _finish(self, partitions: "dict[Partition, None]") -> None:
@@ -188,13 +192,13 @@ class Turns:
         if error is not None:
             self._fail(error)
             return
-        self.policy.took(future.result())
-        self._wal.complete(ticket)
         covered, self._covered = self._covered, {}
         waiting, self._waiting = self._waiting, {}
         try:
+            self.policy.took(future.result())
+            self._wal.complete(ticket)
             self._finish(covered)
-        except _DISK_ERRORS as failure:
+        except Exception as failure:
             self._fail(failure)
             return
         for partition in waiting:
@@ -216,5 +220,5 @@ class Turns:
 
     def _fail(self, error: BaseException) -> None:
         self._stopped = True
-        logger.critical("the write-ahead log failed, this node stops: %s", error)
+        logger.critical("this node stops: %s", error, exc_info=error)
         self._on_failure(error)

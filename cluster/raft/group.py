@@ -132,6 +132,15 @@ class RaftGroup:
     def accepts_proposals(self) -> bool:
         return self._core.is_leader and not self._transfer_to
 
+    @property
+    def reads_can_start(self) -> bool:
+        """Reads wait that the next `advance` will ask the followers about."""
+        return (
+            self._reads.has_waiting
+            and self._core.is_leader
+            and self._core.commit_index >= self._core.noop_index
+        )
+
     def acknowledged_by(self, peer: NodeId) -> int:
         """As leader: the last entry that `peer` has synced, as far as it told."""
         return self._replication.acked(peer)
@@ -325,7 +334,7 @@ class RaftGroup:
 
     def _start_read_round(self) -> None:
         # Before the term's first entry is committed the commit index may be an old one.
-        if self._reads.has_waiting and self._core.commit_index >= self._core.noop_index:
+        if self.reads_can_start:
             self._probe(self._reads.start_round(self._core.commit_index))
 
     def _probe(self, round_number: int) -> None:

@@ -86,8 +86,8 @@ class Replication:
     def acked(self, peer: NodeId) -> int:
         return self._followers[peer].acked
 
-    def on_reply(self, peer: NodeId, reply: AppendReply) -> bool:
-        """Takes a reply of the current term; says whether the follower is sent more at once.
+    def on_reply(self, peer: NodeId, reply: AppendReply) -> None:
+        """Takes a reply of the current term.
 
         Raises MalformedMessageError for what only a follower that lost its log can say; such
         a follower must not be counted again, and must not stop its leader either.
@@ -101,8 +101,7 @@ class Replication:
                     f" {self._log.last_index}"
                 )
             self._acknowledge(follower, index)
-            return follower.next <= self._log.last_index
-        if reply.reset and reply.sequence > follower.resets_after:
+        elif reply.reset and reply.sequence > follower.resets_after:
             if index < follower.acked:
                 raise MalformedMessageError(
                     f"node {peer} had synced entry {follower.acked} and now asks for"
@@ -113,8 +112,6 @@ class Replication:
             follower.next = min(max(reply.next_index, least), self._log.last_index + 1)
             follower.resets_after = self._sequence
             follower.forget_in_flight()
-            return True
-        return False
 
     def send(self, commit: int, term: int, *, heartbeat: bool) -> list[Outgoing]:
         """Everything that may go out now: new entries within the windows, and heartbeats.

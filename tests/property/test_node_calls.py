@@ -1,17 +1,20 @@
-"""Whatever happens to the cluster, a call is answered once, and never with a false "did not run"."""
+"""Whatever happens to the cluster, a call is answered once, and "did not run" is always true."""
 
-from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from cluster.calls import Outcome
 from cluster.state.commands import SESSION_UNKNOWN
 from flo.wire.messages import CallContext
 from flo.wire.status import Ran, Reason, Refusal
 from tests.unit.node.kit import TIMEOUT_MS, Asked, Calls
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cluster.calls import Outcome
 
 NODES = st.sampled_from([0, 1, 2, 3])
 PEERS = st.sampled_from([2, 3])
@@ -219,9 +222,7 @@ class EveryCallIsAnswered(RuleBasedStateMachine):
             if ran:
                 self.callers[self._mark(content)].may_have_run = True
 
-    def _result(
-        self, data: st.DataObject, kind: str, content: tuple[object, ...]
-    ) -> list[object]:
+    def _result(self, data: st.DataObject, kind: str, content: tuple[object, ...]) -> list[object]:
         if content[0] == OPEN_SESSION and kind in ("result", "forgotten"):
             self.next_session += 1
             return [0, self.next_session]

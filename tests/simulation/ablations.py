@@ -81,8 +81,8 @@ def resets_without_cause(patch: pytest.MonkeyPatch) -> None:
     """Row 4: a reset counts whatever it answers."""
     take = Replication.on_reply
 
-    def on_reply(self: Replication, peer: NodeId, reply: AppendReply) -> bool:
-        return take(self, peer, reply._replace(sequence=1 << 60))
+    def on_reply(self: Replication, peer: NodeId, reply: AppendReply) -> None:
+        take(self, peer, reply._replace(sequence=1 << 60))
 
     patch.setattr(Replication, "on_reply", on_reply)
 

@@ -447,7 +447,5 @@ class SmallCluster:
         return answers.answer
 
 
-
-
 def _fail(error: BaseException) -> None:
     raise AssertionError from error

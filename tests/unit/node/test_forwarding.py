@@ -1,5 +1,7 @@
 """Calls between nodes: what travels, what is refused, and what a lost link means."""
 
+from typing import cast
+
 import pytest
 
 from cluster.config import Limits
@@ -7,6 +9,7 @@ from cluster.forwarding import FORWARD, FORWARD_REPLY, Forwarding
 from cluster.raft.messages import MalformedMessageError
 from cluster.state.commands import DELETE, EXPIRE, INCR, OPEN_SESSION, PUT
 from flo.wire.messages import (
+    Body,
     CallContext,
     Counter,
     Deleted,
@@ -72,7 +75,7 @@ class Receiver:
 # --- round trips ---
 
 NS = b"default"
-OPERATIONS = [
+OPERATIONS: list[tuple[Body, object]] = [
     (KvPut(NS, b"k", b"\x00\xff", 60_000), Stored(2)),
     (KvPut(NS, b"new", b"v", None, True), Stored(2)),
     (KvPut(NS, b"k", b"v", None, False, True, 1), Stored(2)),
@@ -90,23 +93,34 @@ OPERATIONS = [
     (KvScan(NS, b""), Page((PageEntry(b"k", b"old"),), None)),
     (OpenSession(0), SessionOpened(2)),
 ]
-REFUSED = [
-    (KvGet(NS, b"missing"), Refusal(Reason.NOT_FOUND, Ran.NO, "no such key")),
-    (KvPut(NS, b"k", b"v", cas=9), Refusal(Reason.CAS_MISMATCH, Ran.NO, "the version is 1")),
-    (KvPut(NS, b"k", b"v", if_absent=True), Refusal(Reason.CONDITION_FAILED, Ran.NO, "the key exists")),
-    (KvIncr(NS, b"k"), Refusal(Reason.WRONG_TYPE, Ran.NO, "the value is no counter: it is not 8 bytes long")),
-]  # fmt: skip
+REFUSED: list[tuple[Body, Reason, str]] = [
+    (KvGet(NS, b"missing"), Reason.NOT_FOUND, "no such key"),
+    (KvPut(NS, b"k", b"v", cas=9), Reason.CAS_MISMATCH, "the version is 1"),
+    (KvPut(NS, b"k", b"v", if_absent=True), Reason.CONDITION_FAILED, "the key exists"),
+    (KvPut(NS, b"z", b"v", if_present=True), Reason.CONDITION_FAILED, "the key does not exist"),
+    (KvIncr(NS, b"k"), Reason.WRONG_TYPE, "the value is no counter: it is not 8 bytes long"),
+]
 
 
 @pytest.mark.parametrize("node", [1, 2])
-@pytest.mark.parametrize(("body", "answer"), OPERATIONS + REFUSED)
+@pytest.mark.parametrize(("body", "answer"), OPERATIONS)
 def test_an_operation_has_the_same_answer_at_every_node(
-    body: KvGet, answer: object, node: int
+    body: Body, answer: object, node: int
 ) -> None:
     """Node 2 leads the only partition, node 1 forwards to it."""
     cluster = SmallCluster(owners=(2,))
     cluster.run(KvPut(NS, b"k", b"old"), node=node)
     assert cluster.run(body, node=node) == answer
+
+
+@pytest.mark.parametrize("node", [1, 2])
+@pytest.mark.parametrize(("body", "reason", "message"), REFUSED)
+def test_a_refusal_is_the_same_at_every_node(
+    body: Body, reason: Reason, message: str, node: int
+) -> None:
+    cluster = SmallCluster(owners=(2,))
+    cluster.run(KvPut(NS, b"k", b"old"), node=node)
+    assert cluster.run(body, node=node) == Refusal(reason, Ran.NO, message)
 
 
 def test_a_stale_read_of_another_node_is_served() -> None:
@@ -349,4 +363,4 @@ def test_what_another_node_asks_for_is_bounded_by_what_a_frame_holds() -> None:
 def _size(part: object) -> int:
     if isinstance(part, bytes):
         return len(part)
-    return sum(_size(each) for each in part) if isinstance(part, list) else 0
+    return sum(map(_size, cast("list[object]", part))) if isinstance(part, list) else 0

@@ -1,0 +1,66 @@
+"""Settings that cannot work are refused by name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cluster.addresses import Address, parse_members
+from cluster.config import ConfigError, Limits, NodeConfig
+
+GOOD = NodeConfig(
+    node_id=2,
+    listen=Address("127.0.0.1", 9000),
+    peer_listen=Address("127.0.0.1", 9100),
+    data_dir=Path("data"),
+    members=parse_members("1=a:9100,2=b:9100,3=c:9100"),
+)
+
+
+def test_the_usual_settings_fit() -> None:
+    Limits()
+    assert GOOD.client_address == Address("127.0.0.1", 9000)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"node_id": 7}, r"node id 7 is not among the cluster's nodes \[1, 2, 3\]"),
+        ({"partition_count": 0}, "partitions must be 1 to 4096, not 0"),
+        ({"partition_count": 5000}, "partitions must be 1 to 4096, not 5000"),
+        ({"replication": 0}, "replication 0 needs as many nodes; the cluster has 3"),
+        ({"replication": 4}, "replication 4 needs as many nodes; the cluster has 3"),
+    ],
+)
+def test_a_node_that_cannot_work_says_why(change: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(GOOD, **change)  # type: ignore[arg-type]  # the fields of the parameters are ints
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"partition_bytes_max": 1000},
+            r"batch_bytes_max \(1048576\) must not exceed partition_bytes_max \(1000\)",
+        ),
+        ({"value_bytes_max": 4 << 20}, r"value_bytes_max \(4194304\) must not exceed .* the log"),
+        ({"batch_bytes_max": 4 << 20}, r"batch_bytes_max \(4194304\) must not exceed .* the log"),
+        ({"answer_bytes_max": 48 << 20}, r"answer_bytes_max .* must not exceed .* between nodes"),
+        ({"scan_page_bytes_max": 16 << 20}, r"scan_page_bytes_max .* must not exceed 8388608"),
+    ],
+)
+def test_limits_that_contradict_each_other_name_both(change: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(Limits(), **change)  # type: ignore[arg-type]  # the fields named here are ints
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "*"])
+def test_a_node_that_listens_everywhere_tells_clients_its_peer_host(host: str) -> None:
+    config = replace(GOOD, listen=Address(host, 9000))
+    assert config.client_address == Address("b", 9000)
+
+
+def test_an_advertised_address_wins() -> None:
+    config = replace(GOOD, advertise=Address("public", 1))
+    assert config.client_address == Address("public", 1)

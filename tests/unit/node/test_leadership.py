@@ -1,0 +1,123 @@
+"""Leadership goes back to the preferred replica, and away before a stop."""
+
+import pytest
+
+from cluster.leadership import Leadership
+from cluster.partition import Partition
+from tests.unit.node.kit import FakeNetwork, FakePartition, ManualClock, as_partitions
+
+
+class Led:
+    """Node 1 leads partition 0, which prefers node 2."""
+
+    def __init__(self, replicas: tuple[int, ...] = (2, 1, 3)) -> None:
+        self.clock = ManualClock()
+        self.network = FakeNetwork(2, 3)
+        self.partition = FakePartition(0, 1, replicas)
+        self.group = self.partition.group
+        self.group.leader = 1
+        self.group.acknowledged = {2: 1000, 3: 990}
+        self.turns: list[Partition] = []
+        self.leadership = Leadership(
+            1,
+            as_partitions({0: self.partition}),
+            self.network,
+            self.clock,
+            self.turns.append,
+        )
+
+    def pass_seconds(self, seconds: int) -> None:
+        for _ in range(seconds * 2):
+            self.clock.advance(0.5)
+            self.leadership.tick()
+
+
+def test_a_caught_up_preferred_replica_gets_its_partition_back() -> None:
+    led = Led()
+    led.network.peers.discard(2)
+    led.pass_seconds(3)
+    led.network.peers.add(2)
+    led.pass_seconds(4)
+    assert not led.group.transfers, "it has been here for too short a time"
+    led.pass_seconds(2)
+    assert led.group.transfers == [2]
+    assert len(led.turns) == 1
+    led.pass_seconds(20)
+    assert led.group.transfers == [2], "a transfer that failed is not repeated at once"
+    led.pass_seconds(15)
+    assert led.group.transfers == [2, 2]
+
+
+def test_a_replica_that_is_behind_gets_nothing() -> None:
+    led = Led()
+    led.group.acknowledged[2] = 900
+    led.pass_seconds(60)
+    assert not led.group.transfers
+
+
+def test_the_preferred_replica_keeps_its_partition() -> None:
+    led = Led((1, 2, 3))
+    led.pass_seconds(60)
+    assert not led.group.transfers
+
+
+def test_who_does_not_lead_gives_nothing_away() -> None:
+    led = Led()
+    led.group.leader = 3
+    led.group.is_ready = False
+    led.pass_seconds(60)
+    assert not led.group.transfers
+
+
+def test_leadership_leaves_a_full_disk() -> None:
+    led = Led((1, 2, 3))
+    led.partition.disk_full = True
+    led.pass_seconds(2)
+    assert led.group.transfers == [2]
+
+
+def test_a_broken_replica_moves_nothing() -> None:
+    led = Led()
+    led.partition.broken = "damage"
+    led.pass_seconds(60)
+    assert not led.group.transfers
+
+
+async def test_before_a_stop_the_most_advanced_replica_takes_over() -> None:
+    led = Led((1, 2, 3))
+    led.group.acknowledged = {2: 990, 3: 1000}
+
+    def take_over(_: Partition) -> None:
+        led.group.leader = 3
+
+    partitions = as_partitions({0: led.partition})
+    leadership = Leadership(1, partitions, led.network, led.clock, take_over)
+    await leadership.hand_over_all(5.0)
+    assert led.group.transfers == [3]
+
+
+@pytest.mark.parametrize("why", ["nobody is there", "broken", "not led"])
+async def test_a_stop_does_not_wait_without_a_reason(why: str) -> None:
+    led = Led()
+    if why == "nobody is there":
+        led.network.peers.clear()
+    elif why == "broken":
+        led.partition.broken = "damage"
+    else:
+        led.group.leader = 2
+    await led.leadership.hand_over_all(1e9)
+    assert not led.group.transfers
+
+
+async def test_a_stop_waits_only_so_long() -> None:
+    led = Led()
+    clock = led.clock
+
+    class Impatient(ManualClock):
+        def monotonic(self) -> float:
+            clock.now += 1.0
+            return clock.now
+
+    partitions = as_partitions({0: led.partition})
+    await Leadership(1, partitions, led.network, Impatient(), led.turns.append).hand_over_all(3.0)
+    assert led.group.is_leader
