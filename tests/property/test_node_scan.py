@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from cluster.config import Limits
 from flo.wire.messages import KvMget, KvPut, KvScan, Page, PageEntry, Values
-from tests.unit.node.kit import SmallCluster
+from tests.unit.node.small_cluster import SmallCluster
 
 NS = b"default"
 SHORT = st.text("ab:{}", min_size=1, max_size=4).map(str.encode)

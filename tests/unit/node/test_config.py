@@ -52,7 +52,7 @@ def test_a_node_that_cannot_work_says_why(change: dict[str, int], message: str) 
 )
 def test_limits_that_contradict_each_other_name_both(change: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        replace(Limits(), **change)  # type: ignore[arg-type]  # the fields named here are ints
+        replace(Limits(), **change)
 
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "*"])

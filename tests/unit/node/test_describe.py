@@ -1,14 +1,16 @@
 """What a node says about itself and the cluster."""
 
 import json
-from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from cluster.addresses import parse_members
 from cluster.describe import NodeDescription
 from cluster.founding import FoundingParameters, found_cluster
 from flo.wire.messages import PartitionRow
 from tests.unit.node.kit import Calls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MEMBERS = parse_members("1=a:1@west,2=b:1@east,3=c:1@north")
 FOUNDING = found_cluster(FoundingParameters(MEMBERS, replication=3, partition_count=2))

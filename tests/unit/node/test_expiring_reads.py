@@ -20,7 +20,7 @@ from flo.wire.messages import (
     Values,
 )
 from flo.wire.status import Reason, Refusal
-from tests.unit.node.kit import SmallCluster
+from tests.unit.node.small_cluster import SmallCluster
 
 NS = b"default"
 

@@ -37,11 +37,11 @@ from tests.unit.node.kit import (
     Calls,
     FakeNetwork,
     FakePartition,
-    SmallCluster,
     as_partitions,
     packed_and_back,
     session,
 )
+from tests.unit.node.small_cluster import SmallCluster
 
 RESULT, NOT_LEADER, UNKNOWN = 0, 1, 2
 READ, WRITE, STALE = 0, 1, 2

@@ -36,7 +36,7 @@ from flo.wire.messages import (
 from flo.wire.registry import OPS, Op
 from flo.wire.routing import partition_of
 from flo.wire.status import Ran, Reason, Refusal
-from tests.unit.node.kit import SmallCluster
+from tests.unit.node.small_cluster import SmallCluster
 
 NS = b"default"
 BODIES: dict[int, Body] = {
