@@ -26,6 +26,10 @@ class MessageSender(Protocol):
 
     def connected(self, node_id: NodeId) -> bool: ...
 
+    def has_room(self, node_id: NodeId) -> bool:
+        """Whether the peer keeps up with what it is sent."""
+        ...
+
     def send(self, node_id: NodeId, message: list[object]) -> bool:
         """Queues a message; false when the peer is not connected."""
         ...
@@ -53,7 +57,10 @@ class Forwarding:
         return self._network.connected(node)
 
     def forward(self, call: "Call", node: NodeId) -> bool:
-        """Sends the call to `node`; false when there is no connection, and nothing was sent."""
+        """Sends the call to `node`; false when nothing was sent, because it is not connected or
+        does not keep up: past its bound the link would be closed."""
+        if not self._network.has_room(node):
+            return False
         self._next_id += 1
         mode = _WRITE if call.is_write else _STALE if call.stale else _READ
         message: list[object] = [
@@ -95,6 +102,7 @@ class Forwarding:
         triple, args = cast(list[list[object]], message[5:])
         partition = self._partitions.get(partition_id)
         waiter = _Forwarded(self, node, partition_id, call_id)
+        waiter.repeatable = mode != _WRITE
         if partition is None:
             waiter.on_not_leader(0)
         elif mode == _WRITE:
@@ -127,6 +135,9 @@ class Forwarding:
         else:
             call.on_unknown()
 
+    def has_room(self, node: NodeId) -> bool:
+        return self._network.has_room(node)
+
     def reply(
         self, node: NodeId, partition_id: int, call_id: int, kind: int, content: object
     ) -> None:
@@ -137,7 +148,7 @@ class Forwarding:
 class _Forwarded:
     """Waits here for a call of another node. Implements `Waiter`."""
 
-    __slots__ = ("_call_id", "_forwarding", "_node", "_partition_id")
+    __slots__ = ("_call_id", "_forwarding", "_node", "_partition_id", "repeatable")
 
     def __init__(
         self, forwarding: Forwarding, node: NodeId, partition_id: int, call_id: int
@@ -146,9 +157,14 @@ class _Forwarded:
         self._node = node
         self._partition_id = partition_id
         self._call_id = call_id
+        self.repeatable = False
+        """A read: its answer may be dropped, the other node then asks again a little later."""
 
     def on_result(self, result: Result) -> None:
-        self._reply(_RESULT, result)
+        if self.repeatable and not self._forwarding.has_room(self._node):
+            self._reply(_UNKNOWN, 0)
+        else:
+            self._reply(_RESULT, result)
 
     def on_not_leader(self, leader: NodeId) -> None:
         self._reply(_NOT_LEADER, leader)

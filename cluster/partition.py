@@ -6,9 +6,10 @@ result, `not_leader` (nothing was appended), or `unknown` (it may or may not be 
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
-from cluster.queries import QUERIES, ClockBehindError, Result, View
+from cluster.partition_reads import BUGS, PartitionReads, Waiter
+from cluster.queries import View
 from cluster.raft.messages import MalformedMessageError
 from cluster.raft.pending import PendingTable
 from cluster.raft.types import InvariantBrokenError, LogFullError, NodeId, NotLeaderError
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flo.partition")
 
-BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What only a mistake of ours raises."""
 BROKEN = (
     InvariantBrokenError,
     CorruptState,
@@ -47,31 +46,11 @@ _APPLY_AGAIN_S = 0.5
 """How long to wait before an entry that found no space is applied again."""
 
 
-class Waiter(Protocol):
-    """Whoever submitted a command or a read."""
-
-    def on_result(self, result: Result) -> None: ...
-
-    def on_not_leader(self, leader: NodeId) -> None:
-        """It certainly did not run here; `leader` is where to try, 0 when unknown."""
-        ...
-
-    def on_unknown(self) -> None:
-        """Leadership was lost while it was in the log; it may still take effect."""
-        ...
-
-
 class _Batch(NamedTuple):
     """What one log entry of this leader carries."""
 
     waiters: list[Waiter]
     nbytes: int
-
-
-class _Read(NamedTuple):
-    code: int
-    args: Sequence[object]
-    waiter: Waiter
 
 
 class Partition:
@@ -107,12 +86,7 @@ class Partition:
         self._in_log: PendingTable[_Batch] = PendingTable()
         self._in_log_commands = 0
         self._in_log_bytes = 0
-        self._reads_waiting = 0
-        self._new_reads: list[_Read] = []
-        self._asked_reads: dict[int, list[_Read]] = {}
-        self._confirmed_reads: list[tuple[int, list[_Read]]] = []
-        self._reads_behind_clock: list[_Read] = []
-        self._read_token = 0
+        self._reads = PartitionReads(partition_id, group, replica, self._stamps)
         self._led_term = 0
         self._leader_seen: NodeId = 0
 
@@ -142,11 +116,10 @@ class Partition:
         """A linearizable read."""
         if not self.group.is_leader or self.broken:
             waiter.on_not_leader(self.group.leader if not self.broken else 0)
-        elif self._reads_waiting >= self._limits.partition_commands_max:
+        elif self._reads.waiting >= self._limits.partition_commands_max:
             waiter.on_result((Reason.SHARD_BUSY,))
         else:
-            self._reads_waiting += 1
-            self._new_reads.append(_Read(code, args, waiter))
+            self._reads.add(code, args, waiter)
 
     def read_stale(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
         """Answers from what this replica has applied, however old that is."""
@@ -155,7 +128,7 @@ class Partition:
             return
         try:
             with self.replica.view() as (txn, stamp_ms):
-                result = self._query(View(txn, stamp_ms, None), code, args)
+                result = self._reads.query(View(txn, stamp_ms, None), code, args)
         except CorruptState as error:
             self._break(error)
             waiter.on_not_leader(0)
@@ -195,9 +168,8 @@ class Partition:
             return
         try:
             self._notice_leadership()
-            if self._new_reads:
-                self._ask_read_index()
-            if self._queue or self._reads_behind_clock:
+            self._reads.ask()
+            if self._queue or self._reads.need_entry:
                 self._propose()
             self.group.advance()
         except BROKEN as error:
@@ -214,22 +186,22 @@ class Partition:
             self.group.after_sync()
             more = self._apply()
             self._notice_leadership()
-            self._serve_reads()
+            self._reads.serve(disk_full=self.disk_full)
         except BROKEN as error:
             self._break(error)
             return False
-        return more or bool(self._reads_behind_clock) or self.group.reads_can_start
+        return more or self._reads.need_entry or self.group.reads_can_start
 
     @property
     def unanswered(self) -> int:
         """Commands and reads that wait, for bounds and status."""
-        return len(self._queue) + self._in_log_commands + self._reads_waiting
+        return len(self._queue) + self._in_log_commands + self._reads.waiting
 
     # --- proposing ---
 
     def _propose(self) -> None:
         limits = self._limits
-        while self._queue or self._reads_behind_clock:
+        while self._queue or self._reads.need_entry:
             commands, waiters = self._queue, self._queue_waiters
             nbytes = self._queue_bytes
             if len(commands) > limits.batch_commands_max or nbytes > limits.batch_bytes_max:
@@ -240,21 +212,19 @@ class Partition:
                 stamp_ms = self._stamps.now_ms()
                 position = self.group.propose(encode_entry(stamp_ms, commands))
             except NotLeaderError as error:
-                for waiter in waiters + self._take_reads_behind_clock():
+                for waiter in waiters + self._reads.take_needing_entry():
                     waiter.on_not_leader(error.leader)
                 return
             except LogFullError:
-                for waiter in waiters + self._take_reads_behind_clock():
+                for waiter in waiters + self._reads.take_needing_entry():
                     waiter.on_result((Reason.WRITES_STOPPED,))
                 return
             self._stamps.follow(stamp_ms)
             self._in_log.add(position, _Batch(waiters, nbytes))
             self._in_log_commands += len(waiters)
             self._in_log_bytes += nbytes
-            if self._reads_behind_clock:
-                # Any entry carries the time; these reads are made again once it is applied.
-                behind, self._reads_behind_clock = self._reads_behind_clock, []
-                self._confirmed_reads.append((position.index, behind))
+            if self._reads.need_entry:
+                self._reads.wait_for_entry(position.index)
 
     def _cut_batch(self) -> tuple[list[Command], list[Waiter], int]:
         """The first commands of the queue, as many as one entry takes, with their size."""
@@ -271,11 +241,6 @@ class Partition:
         waiters, self._queue_waiters = self._queue_waiters[:count], self._queue_waiters[count:]
         self._queue_bytes -= nbytes
         return commands, waiters, nbytes
-
-    def _take_reads_behind_clock(self) -> list[Waiter]:
-        reads, self._reads_behind_clock = self._reads_behind_clock, []
-        self._reads_waiting -= len(reads)
-        return [read.waiter for read in reads]
 
     # --- applying ---
 
@@ -315,74 +280,20 @@ class Partition:
                     waiter.on_result(result)
         return self.group.commit_index > self.group.applied_index
 
-    # --- reading ---
-
-    def _ask_read_index(self) -> None:
-        reads, self._new_reads = self._new_reads, []
-        self._read_token += 1
-        try:
-            self.group.read(self._read_token)
-        except NotLeaderError:
-            self._refuse_reads(reads)
-            return
-        self._asked_reads[self._read_token] = reads
-
-    def _serve_reads(self) -> None:
-        for ready in self.group.take_reads():
-            for token in ready.tokens:
-                self._confirmed_reads.append((ready.index, self._asked_reads.pop(token)))
-        if not self._confirmed_reads:
-            return
-        applied = self.group.applied_index
-        due = [reads for index, reads in self._confirmed_reads if index <= applied]
-        if due:
-            self._confirmed_reads = [each for each in self._confirmed_reads if each[0] > applied]
-            self._answer(due)
-        if self.disk_full:
-            # What is committed cannot be applied, so a linearizable answer cannot be given.
-            behind, self._confirmed_reads = self._confirmed_reads, []
-            for _, reads in behind:
-                self._reads_waiting -= len(reads)
-                for read in reads:
-                    read.waiter.on_result((Reason.WRITES_STOPPED,))
-
-    def _answer(self, batches: list[list[_Read]]) -> None:
-        now_ms = self._stamps.now_ms()
-        with self.replica.view() as (txn, stamp_ms):
-            view = View(txn, stamp_ms, now_ms)
-            for reads in batches:
-                for read in reads:
-                    try:
-                        result = self._query(view, read.code, read.args)
-                    except ClockBehindError:
-                        self._reads_behind_clock.append(read)
-                    else:
-                        self._reads_waiting -= 1
-                        read.waiter.on_result(result)
-
-    def _query(self, view: View, code: int, args: Sequence[object]) -> Result:
-        try:
-            return QUERIES[code](view, args)
-        except BUGS:
-            # A read changes nothing: the mistake costs this one answer, not the replica.
-            logger.exception("partition %d: query 0x%x failed", self.partition_id, code)
-            return (Reason.INTERNAL,)
-
     # --- leadership ---
 
     def _notice_leadership(self) -> None:
         """Tells every waiter when this replica's leadership ended or began anew."""
+        self._reads.refuse_lost()
+        if self.group.leads_term != self._led_term:
+            self._led_term = self.group.leads_term
+            self._stamps.follow(self.replica.stamp_ms)
+            self._give_up_all()
+        # Last, so that a call which waited for a leader is not given up at once.
         leader = self.group.leader
         if leader != self._leader_seen:
             self._leader_seen = leader
             self.on_leader(self.partition_id, leader)
-        for token in self.group.take_lost_reads():
-            self._refuse_reads(self._asked_reads.pop(token))
-        if self.group.leads_term == self._led_term:
-            return
-        self._led_term = self.group.leads_term
-        self._stamps.follow(self.replica.stamp_ms)
-        self._give_up_all()
 
     def _give_up_all(self) -> None:
         leader = self.group.leader
@@ -395,13 +306,8 @@ class Partition:
         for waiter in queued:
             waiter.on_not_leader(leader)
         # Confirmed reads stay right: their index was confirmed while this replica led.
-        for waiter in self._take_reads_behind_clock():
+        for waiter in self._reads.take_needing_entry():
             waiter.on_not_leader(leader)
-
-    def _refuse_reads(self, reads: list[_Read]) -> None:
-        self._reads_waiting -= len(reads)
-        for read in reads:
-            read.waiter.on_not_leader(self.group.leader)
 
     def _break(self, error: BaseException) -> None:
         """This replica stops; the node and its other partitions go on."""
@@ -413,11 +319,7 @@ class Partition:
             self.broken,
             exc_info=error,
         )
-        lost = [read for reads in self._asked_reads.values() for read in reads]
-        lost += [read for _, reads in self._confirmed_reads for read in reads]
-        self._asked_reads, self._confirmed_reads = {}, []
-        self._refuse_reads(lost + self._new_reads)
-        self._new_reads = []
+        self._reads.refuse_all()
         self._give_up_all()
 
 

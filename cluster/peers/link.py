@@ -142,6 +142,12 @@ class Link(asyncio.Protocol):
         self.queue.append(packed)
         return True
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What is queued, and what the transport could not send yet."""
+        queued = self._queued_bytes if self.queue else 0
+        return queued + self._transport.get_write_buffer_size()
+
     def flush(self) -> None:
         """Write what is queued as one frame, or as several at the frame limit."""
         queue = self.queue

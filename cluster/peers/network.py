@@ -104,6 +104,18 @@ class PeerNetwork:
         link = self._links.get(node_id)
         return link is not None and not link.closing
 
+    def has_room(self, node_id: int) -> bool:
+        """Whether the peer keeps up: less than half of what may wait for it does.
+
+        For messages that can wait or be asked for again; the other half is for those that cannot.
+        """
+        link = self._links.get(node_id)
+        return (
+            link is not None
+            and not link.closing
+            and link.unsent_bytes * 2 < self._config.unsent_bytes_max
+        )
+
     def send(self, node_id: int, message: list[object] | tuple[object, ...]) -> bool:
         """Queue `[kind, ...]` until `flush`; false, and nothing queued, when not connected.
 

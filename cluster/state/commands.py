@@ -8,8 +8,7 @@ so a layout never changes: a new one takes a new code or a new entry version.
 
 from __future__ import annotations
 
-from types import NoneType
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from cluster.state.errors import UnknownCommand
 from cluster.state.packing import pack, unpack
@@ -44,14 +43,38 @@ ExpireCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, int, int | No
 OpenSessionCommand: TypeAlias = tuple[int, int, int, int, int]
 """token: random 64 bits of the opener; the same token gets the same session"""
 
-_HEAD = (int, int, int, int)
-_CAS = (int, NoneType)
-_FIELDS: dict[object, tuple[type | tuple[type, ...], ...]] = {
-    PUT: (*_HEAD, bytes, bytes, bytes, int, int, _CAS),
-    DELETE: (*_HEAD, bytes, bytes, _CAS),
-    INCR: (*_HEAD, bytes, bytes, int),
-    EXPIRE: (*_HEAD, bytes, bytes, int, _CAS),
-    OPEN_SESSION: (*_HEAD, int),
+
+class _Number(NamedTuple):
+    least: int
+    most: int
+    optional: bool = False
+
+    def allows(self, value: object) -> bool:
+        if value is None:
+            return self.optional
+        return type(value) is int and self.least <= value <= self.most
+
+
+class _Bytes(NamedTuple):
+    most: int
+
+    def allows(self, value: object) -> bool:
+        return type(value) is bytes and len(value) <= self.most
+
+
+_U64 = _Number(0, 2**64 - 1)
+_I64 = _Number(-(2**63), 2**63 - 1)
+_CAS = _Number(0, 2**64 - 1, optional=True)
+_FLAGS = _Number(0, IF_ABSENT | IF_PRESENT)
+_NAME = _Bytes(4096)
+_VALUE = _Bytes(1 << 31)
+_HEAD = (_U64, _U64, _U64, _U64)
+_FIELDS: dict[object, tuple[_Number | _Bytes, ...]] = {
+    PUT: (*_HEAD, _NAME, _NAME, _VALUE, _U64, _FLAGS, _CAS),
+    DELETE: (*_HEAD, _NAME, _NAME, _CAS),
+    INCR: (*_HEAD, _NAME, _NAME, _I64),
+    EXPIRE: (*_HEAD, _NAME, _NAME, _U64, _CAS),
+    OPEN_SESSION: (*_HEAD, _U64),
 }
 _FIELD_COUNTS = {code: len(fields) for code, fields in _FIELDS.items()}
 
@@ -74,13 +97,13 @@ _Entry: TypeAlias = tuple[int, int, tuple[DecodedCommand, ...]]
 def is_command(command: Sequence[object]) -> bool:
     """Whether this version knows such a command: only then may it be put into an entry.
 
-    Types are checked too: in the log, a mistake would stop every replica.
+    Types and ranges are checked too: in the log, a mistake would stop every replica.
     """
     fields = _FIELDS.get(command[0]) if command else None
     return (
         fields is not None
         and len(fields) == len(command)
-        and all(map(isinstance, command, fields))
+        and all(field.allows(value) for field, value in zip(fields, command, strict=True))
     )
 
 

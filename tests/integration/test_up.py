@@ -25,7 +25,9 @@ def free_base_port() -> int:
         base = rng.randrange(20_000, 32_000)
         with contextlib.ExitStack() as stack:
             try:
-                for port in (base + n + more for n in range(NODES) for more in (0, PEER_PORT_DISTANCE)):
+                for port in (
+                    base + n + more for n in range(NODES) for more in (0, PEER_PORT_DISTANCE)
+                ):
                     holder = stack.enter_context(socket.socket())
                     holder.bind(("127.0.0.1", port))
             except OSError:

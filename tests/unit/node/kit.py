@@ -8,7 +8,8 @@ from cluster.calls import Outcome
 from cluster.config import Limits
 from cluster.dispatch import Dispatcher
 from cluster.forwarding import Forwarding
-from cluster.partition import Partition, Waiter
+from cluster.partition import Partition
+from cluster.partition_reads import Waiter
 from cluster.peers.packing import array_header, pack_message, unpack_messages
 from cluster.raft.types import NodeId
 from cluster.state.commands import Command
@@ -52,6 +53,9 @@ class FakeNetwork:
 
     def connected(self, node_id: NodeId) -> bool:
         return node_id in self.peers
+
+    def has_room(self, node_id: NodeId) -> bool:
+        return self.connected(node_id)
 
     def send(self, node_id: NodeId, message: list[object]) -> bool:
         if node_id not in self.peers:

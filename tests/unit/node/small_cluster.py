@@ -137,6 +137,9 @@ class SmallNode:
     def connected(self, node_id: NodeId) -> bool:
         return node_id in self.cluster.nodes and node_id != self.node_id
 
+    def has_room(self, node_id: NodeId) -> bool:
+        return self.connected(node_id)
+
     def send(self, node_id: NodeId, message: list[object]) -> bool:
         self.cluster.on_wire.append((self.node_id, node_id, packed_and_back(message)))
         return True

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from cluster.state import commands
-from cluster.state.commands import PUT, Command, decode_entry, encode_entry, is_command
+from cluster.state.commands import (
+    INCR,
+    OPEN_SESSION,
+    PUT,
+    Command,
+    decode_entry,
+    encode_entry,
+    is_command,
+)
 from cluster.state.errors import UnknownCommand
 from cluster.state.machine import HANDLERS
 from cluster.state.packing import pack
@@ -76,3 +84,10 @@ def test_only_a_command_of_the_right_types_may_enter_an_entry() -> None:
     assert not is_command((0x999, *good[1:]))
     assert not is_command((PUT, 7, 1, 1, b"ns", "key", b"value", 0, 0, None))
     assert not is_command((PUT, None, 1, 1, b"ns", b"key", b"value", 0, 0, None))
+    assert not is_command((PUT, -1, 1, 1, b"ns", b"key", b"value", 0, 0, None))
+    assert not is_command((PUT, 7, 1, 1, b"ns", b"key", b"value", -(2**62), 0, None))
+    assert not is_command((PUT, 7, 1, 1, b"ns", b"key", b"value", 0, 4, None))
+    assert not is_command((PUT, 7, 1, 1, b"ns", b"k" * 5000, b"value", 0, 0, None))
+    assert is_command((INCR, 7, 1, 1, b"ns", b"key", -(2**63)))
+    assert not is_command((INCR, 7, 1, 1, b"ns", b"key", 2**63))
+    assert not is_command((OPEN_SESSION, 0, 0, 0, -1))

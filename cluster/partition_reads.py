@@ -1,0 +1,167 @@
+"""The linearizable reads of one replica, from their arrival to their answer.
+
+A read asks for a read index, waits until it is confirmed and applied, and is then answered from
+the state. One that meets a key whose time has come waits for an entry that carries that time,
+and is made once more by the applied stamp.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from cluster.queries import QUERIES, ClockBehindError, Result, View
+from cluster.raft.types import NodeId, NotLeaderError
+from flo.wire.status import Reason
+
+if TYPE_CHECKING:
+    from cluster.raft.group import RaftGroup
+    from cluster.replica import Replica
+    from cluster.stamps import Stamps
+
+logger = logging.getLogger("flo.partition")
+
+BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What only a mistake of ours raises."""
+
+
+class Waiter(Protocol):
+    """Whoever submitted a command or a read; hears exactly one of these."""
+
+    def on_result(self, result: Result) -> None: ...
+
+    def on_not_leader(self, leader: NodeId) -> None:
+        """It certainly did not run here; `leader` is where to try, 0 when unknown."""
+        ...
+
+    def on_unknown(self) -> None:
+        """Leadership was lost while it was in the log; it may still take effect."""
+        ...
+
+
+class _Read(NamedTuple):
+    code: int
+    args: Sequence[object]
+    waiter: Waiter
+
+
+class _Confirmed(NamedTuple):
+    """Reads that may be answered once `applied_at` is applied."""
+
+    applied_at: int
+    reads: list[_Read]
+    by_stamp: bool
+    """The time they are judged by is in the log already."""
+
+
+class PartitionReads:
+    """Reads of one partition. `waiting` counts all that have no answer yet."""
+
+    def __init__(
+        self, partition_id: int, group: "RaftGroup", replica: "Replica", stamps: "Stamps"
+    ) -> None:
+        self.waiting = 0
+        self._partition_id = partition_id
+        self._group = group
+        self._replica = replica
+        self._stamps = stamps
+        self._new: list[_Read] = []
+        self._asked: dict[int, list[_Read]] = {}
+        self._confirmed: list[_Confirmed] = []
+        self._behind_clock: list[_Read] = []
+        self._token = 0
+
+    def add(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
+        self.waiting += 1
+        self._new.append(_Read(code, args, waiter))
+
+    @property
+    def need_entry(self) -> bool:
+        """Some reads wait for the time to be committed: any entry will do."""
+        return bool(self._behind_clock)
+
+    def wait_for_entry(self, index: int) -> None:
+        """An entry with the present time was proposed at `index`."""
+        behind, self._behind_clock = self._behind_clock, []
+        self._confirmed.append(_Confirmed(index, behind, by_stamp=True))
+
+    def take_needing_entry(self) -> list[Waiter]:
+        """The reads that got no entry; the caller answers them."""
+        reads, self._behind_clock = self._behind_clock, []
+        self.waiting -= len(reads)
+        return [read.waiter for read in reads]
+
+    def ask(self) -> None:
+        """Asks for a read index for everything that has arrived."""
+        if not self._new:
+            return
+        reads, self._new = self._new, []
+        self._token += 1
+        try:
+            self._group.read(self._token)
+        except NotLeaderError:
+            self._refuse(reads)
+            return
+        self._asked[self._token] = reads
+
+    def serve(self, *, disk_full: bool) -> None:
+        """Answers what is confirmed and applied."""
+        for ready in self._group.take_reads():
+            for token in ready.tokens:
+                reads = self._asked.pop(token)
+                self._confirmed.append(_Confirmed(ready.index, reads, by_stamp=False))
+        if not self._confirmed:
+            return
+        applied = self._group.applied_index
+        due = [each for each in self._confirmed if each.applied_at <= applied]
+        if due:
+            self._confirmed = [each for each in self._confirmed if each.applied_at > applied]
+            self._answer(due)
+        if disk_full:
+            # What is committed cannot be applied, so a linearizable answer cannot be given.
+            behind, self._confirmed = self._confirmed, []
+            for each in behind:
+                self._tell(each.reads, lambda waiter: waiter.on_result((Reason.WRITES_STOPPED,)))
+
+    def refuse_lost(self) -> None:
+        """Leadership ended before some reads were confirmed: they may be asked elsewhere."""
+        for token in self._group.take_lost_reads():
+            self._refuse(self._asked.pop(token))
+
+    def refuse_all(self) -> None:
+        """The replica stops."""
+        lost = [read for reads in self._asked.values() for read in reads]
+        lost += [read for each in self._confirmed for read in each.reads]
+        lost += self._new + self._behind_clock
+        self._asked, self._confirmed, self._new, self._behind_clock = {}, [], [], []
+        self._refuse(lost)
+
+    def query(self, view: View, code: int, args: Sequence[object]) -> Result:
+        """Runs one query. A read changes nothing: a mistake costs its answer, not the replica."""
+        try:
+            return QUERIES[code](view, args)
+        except BUGS:
+            logger.exception("partition %d: query 0x%x failed", self._partition_id, code)
+            return (Reason.INTERNAL,)
+
+    def _answer(self, due: list[_Confirmed]) -> None:
+        now_ms = self._stamps.now_ms()
+        with self._replica.view() as (txn, stamp_ms):
+            for each in due:
+                view = View(txn, stamp_ms, None if each.by_stamp else now_ms)
+                for read in each.reads:
+                    try:
+                        result = self.query(view, read.code, read.args)
+                    except ClockBehindError:
+                        self._behind_clock.append(read)
+                    else:
+                        self.waiting -= 1
+                        read.waiter.on_result(result)
+
+    def _refuse(self, reads: list[_Read]) -> None:
+        leader = self._group.leader
+        self._tell(reads, lambda waiter: waiter.on_not_leader(leader))
+
+    def _tell(self, reads: list[_Read], tell: Callable[[Waiter], None]) -> None:
+        self.waiting -= len(reads)
+        for read in reads:
+            tell(read.waiter)
