@@ -50,12 +50,14 @@ class FakeNetwork:
     def __init__(self, *connected: NodeId) -> None:
         self.peers = set(connected)
         self.sent: list[tuple[NodeId, list[object]]] = []
+        self.slow: set[NodeId] = set()
+        """Peers that do not keep up."""
 
     def connected(self, node_id: NodeId) -> bool:
         return node_id in self.peers
 
     def has_room(self, node_id: NodeId) -> bool:
-        return self.connected(node_id)
+        return self.connected(node_id) and node_id not in self.slow
 
     def send(self, node_id: NodeId, message: list[object]) -> bool:
         if node_id not in self.peers:

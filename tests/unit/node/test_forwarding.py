@@ -364,3 +364,33 @@ def _size(part: object) -> int:
     if isinstance(part, bytes):
         return len(part)
     return sum(map(_size, cast("list[object]", part))) if isinstance(part, list) else 0
+
+
+# --- a peer that does not keep up: past its bound the link would be closed ---
+
+
+def test_a_call_waits_while_the_leader_does_not_keep_up() -> None:
+    calls = Calls()
+    calls.lead(2)
+    calls.network.slow.add(2)
+    told: list[object] = []
+    calls.dispatcher.read(0, 0x101, (b"ns", b"k"), None, told.append)
+    assert calls.network.take() == []
+    calls.network.slow.clear()
+    calls.dispatcher.tick()
+    assert [node for node, _ in calls.network.take()] == [2]
+    assert told == []
+
+
+def test_a_read_is_answered_later_and_a_write_at_once_to_a_node_that_does_not_keep_up() -> None:
+    receiver = Receiver()
+    receiver.network.slow.add(1)
+    receiver.receive(FORWARD, 0, 1, READ, 0x101, TRIPLE, [b"ns", b"k"])
+    receiver.receive(FORWARD, 0, 2, WRITE, DELETE, TRIPLE, [b"ns", b"k", None])
+    for asked in receiver.partition.take():
+        asked.waiter.on_result((0, True, b"x"))
+    sent = [message for _, message in receiver.network.take()]
+    assert sorted(cast("list[int]", message[2:4]) for message in sent) == [
+        [1, UNKNOWN],
+        [2, RESULT],
+    ]
