@@ -92,9 +92,12 @@ class Child:
 
     def obituary(self) -> str:
         """That it ended, and the last thing it said."""
+        code = self._started().returncode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            return f"node {self.node_id} was killed by {name} (see {self.log})"
         lines = self.log.read_text(errors="replace").splitlines()
         last = lines[-1] if lines else "it said nothing"
-        code = self._started().returncode
         return f"node {self.node_id} ended with exit code {code}: {last} (see {self.log})"
 
     def _started(self) -> asyncio.subprocess.Process:

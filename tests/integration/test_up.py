@@ -94,6 +94,20 @@ def test_a_newcomer_writes_reads_and_looks(up: Up) -> None:
     assert status.stdout.count("leader") == 8
 
 
+def test_the_program_in_the_readme_runs(up: Up) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    program = readme.split("```python\n")[1].split("```")[0]
+    for number in range(NODES):
+        program = program.replace(
+            f"localhost:{9000 + number}", f"localhost:{up.base_port + number}"
+        )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "b'Ada'" in done.stdout
+
+
 def test_stopped_and_started_again_it_keeps_the_data(up: Up) -> None:
     assert up.flo("kv", "set", "kept", "yes").returncode == 0
     up.stop()
