@@ -37,8 +37,8 @@ format: $(STAMP) ## format the tree
 pytest: $(STAMP) ## all tests
 	@$(BIN)/pytest --numprocesses auto $(ARGS)
 
-simulate: $(STAMP) ## simulated clusters from fresh seeds (SEEDS=1000, or SEED=42 to replay one)
-	@$(BIN)/pytest tests/simulation --numprocesses auto $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
+simulate: $(STAMP) ## simulated clusters from fresh seeds (SEEDS=1000, SEED=42 to replay one)
+	@$(BIN)/pytest tests/simulation --numprocesses auto $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200))
 
 bench: $(STAMP) ## KV put and get against a cluster that it starts (ARGS="--help")
 	@$(BIN)/python -m bench $(ARGS)

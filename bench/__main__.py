@@ -9,7 +9,7 @@ import uvloop
 
 from bench.cluster_view import leaders_of, wait_until_led
 from bench.failover import run_failover
-from bench.load import Sample, Workload, run_load
+from bench.load import Sample, Workload, preload, run_load
 from bench.local_cluster import LocalCluster
 
 _TITLE = (
@@ -66,26 +66,24 @@ async def _run(cluster: LocalCluster, options: argparse.Namespace) -> None:
         f" {options.value_bytes}-byte values, every write synced before it is acknowledged"
     )
     print(_TITLE, flush=True)
+    await preload(addresses, puts, await leaders_of(cluster))
     rows: list[dict[str, object]] = []
     for operation in options.operations:
         for clients in options.clients:
             for outstanding in options.outstanding:
-                repeated: list[tuple[Sample, float]] = []
-                for _ in range(options.repetitions):
-                    leaders = await leaders_of(cluster) if clients == "leaders" else None
-                    cpu = cluster.cpu_seconds()
-                    sample = await run_load(
+                samples = [
+                    await run_load(
                         addresses,
                         workloads[operation],
-                        leaders=leaders,
+                        leaders=await leaders_of(cluster) if clients == "leaders" else None,
                         outstanding=outstanding,
                         seconds=options.seconds,
                         warmup_s=options.warmup,
+                        cpu_seconds=cluster.cpu_seconds,
                     )
-                    # Warm-up is part of both, so its share cancels out.
-                    share = options.seconds / (options.seconds + options.warmup)
-                    repeated.append((sample, (cluster.cpu_seconds() - cpu) * share))
-                rows.append(_row(operation, clients, outstanding, repeated))
+                    for _ in range(options.repetitions)
+                ]
+                rows.append(_row(operation, clients, outstanding, samples))
                 print(_line(rows[-1]), flush=True)
     memory = ", ".join(f"{mib:.0f}" for mib in cluster.private_mib())
     print(f"private memory of the nodes afterwards: {memory} MiB")
@@ -94,9 +92,8 @@ async def _run(cluster: LocalCluster, options: argparse.Namespace) -> None:
 
 
 def _row(
-    operation: str, clients: str, outstanding: int, repeated: list[tuple[Sample, float]]
+    operation: str, clients: str, outstanding: int, samples: list[Sample]
 ) -> dict[str, object]:
-    samples = [sample for sample, _ in repeated]
     return {
         "operation": operation,
         "clients": clients,
@@ -107,7 +104,7 @@ def _row(
         "p99_ms": statistics.median(sample.percentile_ms(99) for sample in samples),
         "errors": sum(sample.errors for sample in samples),
         "server_cpu_s_per_kop": statistics.median(
-            1000 * cpu / len(sample.latencies) for sample, cpu in repeated
+            1000 * sample.server_cpu_s / len(sample.latencies) for sample in samples
         ),
     }
 

@@ -29,7 +29,7 @@ class _Writer:
         self._running = True
 
     def next_frame(self) -> bytes | None:
-        if len(self.sample.latencies) > len(self.acknowledged) + self.sample.errors:
+        if len(self.sample.latencies) > len(self.acknowledged):
             self.acknowledged.append(time.perf_counter())
         return self._frame if self._running else None
 

@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 _HEADER_BYTES = 32
 _LENGTH = Struct("<I")
 _LENGTH_AT, _STATUS_AT = 4, 21
+_OK = 0
 _NAMESPACE = b"bench"
+_PRELOAD_OUTSTANDING = 256
 
 
 @dataclass
 class Sample:
-    """What one measured window saw; latencies in seconds."""
+    """What one measured window saw; latencies in seconds, of what succeeded."""
 
     seconds: float = 0.0
+    server_cpu_s: float = 0.0
     latencies: list[float] = field(default_factory=list[float])
     errors: int = 0
 
@@ -106,9 +109,11 @@ class LoadConnection(asyncio.Protocol):
             end = at + _HEADER_BYTES + _LENGTH.unpack_from(data, at + _LENGTH_AT)[0]
             if end > size:
                 break
-            if data[at + _STATUS_AT] not in (0, 2):
+            waited = now - sent.popleft()
+            if data[at + _STATUS_AT] == _OK:
+                sample.latencies.append(waited)
+            else:
                 sample.errors += 1
-            sample.latencies.append(now - sent.popleft())
             answered += 1
             at = end
         self._rest = data[at:]
@@ -134,10 +139,12 @@ async def run_load(
     outstanding: int,
     seconds: float,
     warmup_s: float,
+    cpu_seconds: "Callable[[], float]",
 ) -> Sample:
     """Keeps `outstanding` requests under way for `seconds`.
 
-    `leaders` maps partitions to the node to send to; without it every node gets any key.
+    `cpu_seconds` is read at both ends of the window. `leaders` maps partitions to the node to
+    send to; without it every node gets any key.
     """
     loop = asyncio.get_running_loop()
     rng = Random(outstanding)
@@ -159,15 +166,42 @@ async def run_load(
     await asyncio.sleep(warmup_s)
     sample.latencies.clear()
     sample.errors = 0
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), cpu_seconds()
     await asyncio.sleep(seconds)
-    sample.seconds = time.perf_counter() - begun
-    measured = Sample(sample.seconds, sample.latencies[:], sample.errors)
+    measured = Sample(
+        time.perf_counter() - begun,
+        cpu_seconds() - cpu,
+        sample.latencies[:],
+        sample.errors,
+    )
     running = False
     for protocol, _ in connections:
         protocol.close()
     await asyncio.gather(*(protocol.lost for protocol, _ in connections))
     return measured
+
+
+async def preload(
+    addresses: "dict[int, tuple[str, int]]", workload: Workload, leaders: dict[int, int]
+) -> None:
+    """Sends every request once. RuntimeError when one of them fails."""
+    loop = asyncio.get_running_loop()
+    sample = Sample()
+    connections: list[LoadConnection] = []
+    for node in set(leaders.values()):
+        frames = iter(_frames_of(workload, node, leaders))
+        make = partial(LoadConnection, partial(next, frames, None), sample)
+        _, protocol = await loop.create_connection(make, *addresses[node])
+        connections.append(protocol)
+        protocol.start(_PRELOAD_OUTSTANDING)
+    total = sum(len(frames) for frames in workload.frames.values())
+    while len(sample.latencies) < total:
+        if sample.errors or any(protocol.lost.done() for protocol in connections):
+            raise RuntimeError(f"preloading failed: {sample.errors} of {total} requests refused")
+        await asyncio.sleep(0.05)
+    for protocol in connections:
+        protocol.close()
+    await asyncio.gather(*(protocol.lost for protocol in connections))
 
 
 def _shares(nodes: list[int], leaders: dict[int, int] | None, outstanding: int) -> dict[int, int]:

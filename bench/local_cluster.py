@@ -61,8 +61,12 @@ class LocalCluster:
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "LocalCluster":
-        for node in self.client_ports:
-            self.start(node)
+        try:
+            for node in self.client_ports:
+                self.start(node)
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(

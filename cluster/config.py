@@ -7,6 +7,9 @@ from cluster.addresses import Address, Member
 from cluster.peers.frames import DEFAULT_FRAME_BYTES_MAX
 from cluster.storage.wal_config import WalConfig
 
+PARTITIONS_MAX = 1024
+"""As many groups as a write-ahead log holds; their maps share the address space."""
+
 
 class ConfigError(ValueError):
     """A setting, or the relation of two, that cannot work; the message names both."""
@@ -31,6 +34,8 @@ class Limits:
     connection_close_s: float = 2.0
     """How long a node that stops waits for its clients to take their last answers."""
     connections_max: int = 10_000
+    calls_bytes_max: int = 256 << 20
+    """What the unanswered writes of one node carry."""
     calls_max: int = 200_000
     """Unanswered calls of one node."""
     apply_bytes_per_turn: int = 4 << 20
@@ -83,8 +88,10 @@ class NodeConfig:
                 f"node id {self.node_id} is not among the cluster's nodes {sorted(ids)}:"
                 " add it to --cluster or correct --id"
             )
-        if not 1 <= self.partition_count <= 4096:
-            raise ConfigError(f"partitions must be 1 to 4096, not {self.partition_count}")
+        if not 1 <= self.partition_count <= PARTITIONS_MAX:
+            raise ConfigError(
+                f"partitions must be 1 to {PARTITIONS_MAX}, not {self.partition_count}"
+            )
         if not 1 <= self.replication <= len(self.members):
             raise ConfigError(
                 f"replication {self.replication} needs as many nodes; the cluster has"

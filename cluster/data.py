@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flo.node")
 
 _INITIALIZED = "initialized"
+_MAP_BYTES_MAX = 1 << 40
+_MAPS_BYTES = 1 << 45
+"""Of address space for the states of all partitions: a process has 128 TiB, and may run several
+nodes. A map is never resized."""
 
 
 class NodeData:
@@ -45,6 +49,7 @@ class NodeData:
             self.directory = _open_directory(config)
         except (DataDirectoryError, PlacementError) as error:
             raise StartError(str(error)) from error
+        self._map_bytes = min(_MAP_BYTES_MAX, _MAPS_BYTES // config.partition_count)
         try:
             self.wal = self._open_wal(config.data_dir)
             self.replicas = {
@@ -96,7 +101,7 @@ class NodeData:
         return Wal.open(self._storage, WalConfig())
 
     def _open_replica(self, path: Path) -> Replica:
-        store = LmdbStore(path, boot_id=read_boot_id())
+        store = LmdbStore(path, map_bytes=self._map_bytes, boot_id=read_boot_id())
         self._stores.append(store)
         return Replica(store, StateMachine())
 

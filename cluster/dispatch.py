@@ -53,6 +53,8 @@ class Dispatcher:
         self._buckets: dict[int, dict[Call, None]] = {}
         self._guesses = 0
         self.unanswered = 0
+        self.unanswered_bytes = 0
+        """Of writes: what they carry is held until they are answered."""
         self._sessions = [
             NodeSession(partition, rng, self._open_session) for partition in range(len(replicas))
         ]
@@ -68,11 +70,16 @@ class Dispatcher:
         done: Callable[[Outcome], None],
     ) -> None:
         """Runs a command exactly once, or says that it did not run, or that nobody knows."""
+        size = bytes_of(args)
+        if self.unanswered_bytes + size > self._limits.calls_bytes_max:
+            done(Refusal(Reason.SHARD_BUSY, Ran.NO, "this node has too many bytes waiting"))
+            return
         call = self._call(partition, code, args, context, done)
         if call is None:
             return
         call.is_write = True
-        call.size = bytes_of(args)
+        call.size = size
+        self.unanswered_bytes += size
         # Session 0 means none: a second try of such a command would run again.
         if context is not None and context.session and context.sequence is not None:
             call.session, call.sequence = context.session, context.sequence
@@ -180,6 +187,7 @@ class Dispatcher:
 
     def forget(self, call: Call) -> None:
         self.unanswered -= 1
+        self.unanswered_bytes -= call.size
         if call.bucket is not None:
             call.bucket.pop(call, None)
             call.bucket = None
@@ -218,7 +226,7 @@ class Dispatcher:
     def _try(self, call: Call) -> None:
         partition = call.partition
         local = self._partitions.get(partition)
-        if local is None or local.broken:
+        if local is None or local.broken or not local.takes_part:
             self._forward(call, self._elsewhere(partition))
         elif call.stale:
             local.read_stale(call.code, call.args, call)

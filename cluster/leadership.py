@@ -18,6 +18,7 @@ _CHECK_EVERY_S = 1.0
 _STABLE_S = 5.0
 """How long this node must have led, and the preferred one must have been here."""
 _POLL_S = 0.01
+_CLOSE = 100
 
 
 class Leadership:
@@ -41,6 +42,7 @@ class Leadership:
         self._clock = clock
         self._request_turn = request_turn
         self._next_check = clock.monotonic() + _CHECK_EVERY_S
+        self._acked: dict[int, int] = {}
         self._unstable_until = dict.fromkeys(partitions, self._next_check)
 
     def tick(self) -> None:
@@ -53,7 +55,8 @@ class Leadership:
             if partition.broken:
                 continue
             preferred = partition.group.config.replicas[0]
-            if partition.disk_full and now >= self._unstable_until[number]:
+            full = partition.disk_full or partition.log_full
+            if full and now >= self._unstable_until[number]:
                 self._unstable_until[number] = now + 6 * _STABLE_S
                 self._hand_over(partition)
                 continue
@@ -61,7 +64,7 @@ class Leadership:
                 preferred != self._node_id
                 and partition.group.is_ready
                 and self._network.connected(preferred)
-                and partition.group.last_index - partition.group.acknowledged_by(preferred) < 100
+                and self._keeps_up(number, partition, preferred)
             )
             if not ready:
                 self._unstable_until[number] = now + _STABLE_S
@@ -70,6 +73,16 @@ class Leadership:
                 logger.info("partition %d: leadership goes to node %d", number, preferred)
                 partition.group.transfer_leadership(preferred)
                 self._request_turn(partition)
+
+    def _keeps_up(self, number: int, partition: "Partition", peer: "NodeId") -> bool:
+        """Whether `peer` is close to the end of the log and moves on, so a hand-over can end.
+
+        One whose disk is full stands still, however close it is.
+        """
+        acked, last = partition.group.acknowledged_by(peer), partition.group.last_index
+        moves = acked == last or acked > self._acked.get(number, 0)
+        self._acked[number] = acked
+        return moves and last - acked < _CLOSE
 
     async def hand_over_all(self, timeout_s: float) -> None:
         """Hands every led partition to the replica that has most of its log.

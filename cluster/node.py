@@ -176,6 +176,7 @@ class Node:
                 # Timeouts are drawn with every message: no system call for each of them.
                 rng=Random(self._rng.getrandbits(64)),
                 applied_index=replica.applied_index,
+                has_room=self._network.has_room,
             )
         except InvariantBrokenError as error:
             raise StartError(f"partition {number} in {config.data_dir}: {error}") from error

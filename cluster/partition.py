@@ -69,9 +69,15 @@ class Partition:
         self.partition_id = partition_id
         self.group = group
         self.replica = replica
+        self.takes_part = True
+        """False while this node's data may be another than the one its peers know: it then hears
+        and says nothing, and its state is not read."""
         self.broken: str | None = None
         """Why this replica stopped; it then serves nothing and says nothing to its peers."""
         self.disk_full = False
+        """The state cannot be written: committed entries wait to be applied."""
+        self.log_full = False
+        """The last proposal found no room in the log."""
         self.on_leader: Callable[[int, NodeId], None] = _tell_nobody
         """Called with (partition, leader) when this replica learns of a leader, or of none (0)."""
         self._apply_again_at = 0.0
@@ -175,15 +181,19 @@ class Partition:
         except BROKEN as error:
             self._break(error)
 
-    def after_sync(self) -> bool:
-        """Counts what is durable now, applies what is committed, answers.
+    def count_durable(self) -> None:
+        """The log's durable position may have moved: what waited for it counts now."""
+        if not self.broken:
+            try:
+                self.group.after_sync()
+            except BROKEN as error:
+                self._break(error)
 
-        True when there is more to do at once.
-        """
+    def apply_and_answer(self) -> bool:
+        """Applies what is committed and answers; true when there is more to do at once."""
         if self.broken:
             return False
         try:
-            self.group.after_sync()
             more = self._apply()
             self._notice_leadership()
             self._reads.serve(disk_full=self.disk_full)
@@ -216,9 +226,11 @@ class Partition:
                     waiter.on_not_leader(error.leader)
                 return
             except LogFullError:
+                self.log_full = True
                 for waiter in waiters + self._reads.take_needing_entry():
                     waiter.on_result((Reason.WRITES_STOPPED,))
                 return
+            self.log_full = False
             self._stamps.follow(stamp_ms)
             self._in_log.add(position, _Batch(waiters, nbytes))
             self._in_log_commands += len(waiters)
@@ -305,9 +317,9 @@ class Partition:
         self._queue, self._queue_bytes = [], 0
         for waiter in queued:
             waiter.on_not_leader(leader)
-        # Confirmed reads stay right: their index was confirmed while this replica led.
-        for waiter in self._reads.take_needing_entry():
-            waiter.on_not_leader(leader)
+        # Confirmed reads stay right: their index was confirmed while this replica led. Those that
+        # wait for an entry of this replica may wait in vain.
+        self._reads.refuse_waiting_for_entry()
 
     def _break(self, error: BaseException) -> None:
         """This replica stops; the node and its other partitions go on."""

@@ -127,6 +127,13 @@ class PartitionReads:
         for token in self._group.take_lost_reads():
             self._refuse(self._asked.pop(token))
 
+    def refuse_waiting_for_entry(self) -> None:
+        """Leadership ended: an entry that was to carry the time may never come."""
+        waiting = [each for each in self._confirmed if each.by_stamp]
+        self._confirmed = [each for each in self._confirmed if not each.by_stamp]
+        behind, self._behind_clock = self._behind_clock, []
+        self._refuse([read for each in waiting for read in each.reads] + behind)
+
     def refuse_all(self) -> None:
         """The replica stops."""
         lost = [read for reads in self._asked.values() for read in reads]

@@ -117,6 +117,7 @@ class NodePeerHandler:
         for number, partition in self._partitions.items():
             if number not in self._takes_part:
                 replicas = partition.group.config.replicas
-                if self._directory.may_vote(replicas):
+                partition.takes_part = self._directory.may_vote(replicas)
+                if partition.takes_part:
                     self._takes_part.add(number)
                     self._request_turn(partition)

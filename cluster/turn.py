@@ -15,7 +15,7 @@ it is finished when it returns, while turns go on with whatever needs no disk.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from math import inf
 from typing import TYPE_CHECKING, Protocol
@@ -128,7 +128,9 @@ class Turns:
         try:
             for partition in news:
                 partition.before_sync()
-            self._send(news, early=True)
+                # At once, so that the next group sees what the links have to carry already.
+                self._queue(partition.group.take_early(), partition)
+            self._network.flush()
             self._sync(news)
             self._finish(news)
             if self._wal.needs_segment() and not self._preparing:
@@ -139,25 +141,24 @@ class Turns:
             self._fail(error)
 
     def _finish(self, partitions: "dict[Partition, None]") -> None:
-        again = [partition for partition in partitions if partition.after_sync()]
-        self._send(partitions, early=False)
-        for partition in again:
-            self.request(partition)
+        for partition in partitions:
+            partition.count_durable()
+            self._queue(partition.group.take_synced(), partition)
+        self._network.flush()
+        for partition in partitions:
+            if partition.apply_and_answer():
+                self.request(partition)
 
-    def _send(self, partitions: "Iterable[Partition]", *, early: bool) -> None:
+    def _queue(self, outgoing: "list[Outgoing]", partition: "Partition") -> None:
+        if partition.broken:
+            return
         last: object = None
         packed = b""
-        for partition in partitions:
-            group = partition.group
-            if partition.broken:
-                continue
-            outgoing: list[Outgoing] = group.take_early() if early else group.take_synced()
-            for node, message in outgoing:
-                if message is not last:
-                    packed = pack_message(message)
-                    last = message
-                self._network.send_packed(node, packed)
-        self._network.flush()
+        for node, message in outgoing:
+            if message is not last:
+                packed = pack_message(message)
+                last = message
+            self._network.send_packed(node, packed)
 
     def _sync(self, news: "dict[Partition, None]") -> None:
         """Syncs what is buffered, or starts to."""

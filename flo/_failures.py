@@ -58,7 +58,8 @@ def is_stale_route(refusal: Refusal) -> bool:
 
 def is_of_the_node(refusal: Refusal) -> bool:
     """It says nothing about an earlier copy of the request, which may have run."""
-    return refusal.status in _OF_THE_NODE
+    # An older node may not know an operation that the one asked before has executed.
+    return refusal.reason is Reason.UNKNOWN_OP or refusal.status in _OF_THE_NODE
 
 
 def refusal_error(refusal: Refusal, outcome: Outcome) -> ServerError:

@@ -10,7 +10,7 @@ from flo._endpoints import Endpoint
 from flo._retry import RetryPolicy
 from flo._tasks import TaskOwner
 from flo._transport import Channel, Connector
-from flo.exceptions import ConnectionFailedError
+from flo.exceptions import ConnectionFailedError, NotConnectedError
 
 CONNECT_TIMEOUT_S = 2.0
 # A node that answers nothing for so long, while it owes answers, is given up: it may be frozen, or
@@ -132,7 +132,8 @@ class Pool:
         node = self._nodes.setdefault(endpoint, _Node())
         if node.channel is None:
             task = self._start(endpoint)
-            assert task is not None, "nothing but a channel keeps a connect from starting"
+            if task is None:
+                raise NotConnectedError("the client is closed")
             await asyncio.wait((task,))
         if node.channel is None:
             raise ConnectionFailedError(f"{endpoint} could not be reached: {node.error}")

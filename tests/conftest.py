@@ -1,7 +1,5 @@
 """Options of the whole test suite."""
 
-import os
-
 import pytest
 
 
@@ -9,10 +7,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("simulation")
     group.addoption(
         "--seeds",
-        type=float,
-        default=float(os.environ.get("FLO_SIMULATION_SECONDS", "3")),
-        metavar="SECONDS",
-        help="how long to simulate fresh seeds (default 3, or FLO_SIMULATION_SECONDS)",
+        type=int,
+        default=10,
+        metavar="N",
+        help="how many fresh seeds to simulate (default 10)",
     )
     group.addoption(
         "--seed", type=int, default=None, metavar="N", help="simulate just this seed, again"
@@ -27,14 +25,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("long") is not None:
             item.add_marker(skip)
-
-
-@pytest.fixture
-def fresh_seconds(request: pytest.FixtureRequest) -> float:
-    """How long to simulate fresh seeds."""
-    seconds = request.config.getoption("--seeds")
-    assert isinstance(seconds, float)
-    return seconds
 
 
 @pytest.fixture

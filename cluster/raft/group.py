@@ -5,7 +5,7 @@ take from it what to send at once, what to send when the log is synced, and what
 method blocks or does I/O. The order in which a node does these things is `cluster/turn.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -34,8 +34,15 @@ if TYPE_CHECKING:
     from cluster.storage.records import Entry
 
 
+def _always(_peer: NodeId) -> bool:
+    return True
+
+
 class RaftGroup:
-    """A replica. `applied_index` is where its state machine stands at start."""
+    """A replica. `applied_index` is where its state machine stands at start.
+
+    `has_room` tells whether the link to a peer takes more entries now.
+    """
 
     def __init__(
         self,
@@ -46,6 +53,7 @@ class RaftGroup:
         clock: "Clock",
         rng: Random,
         applied_index: int,
+        has_room: Callable[[NodeId], bool] = _always,
     ) -> None:
         self.config = config
         self._wal = wal
@@ -67,6 +75,7 @@ class RaftGroup:
             log=log,
             window_bytes=config.window_bytes,
             message_bytes=config.message_bytes,
+            has_room=has_room,
         )
         self._journal = CoreJournal(log, applied_index)
         self._inbound = Inbound(

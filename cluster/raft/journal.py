@@ -25,7 +25,6 @@ class CoreJournal(Journal):
     def __init__(self, log: "GroupLog", applied_index: int) -> None:
         self._log = log
         self._visible_last = log.last_index
-        self._applied_index = applied_index
         self.committed = max(log.hard_state.commit, applied_index)
         """What truncation must never reach; the group moves it forward."""
         if applied_index > log.last_index:

@@ -7,6 +7,7 @@ reset counts only when it answers something sent after the last accepted reset.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from cluster.raft.messages import Append, AppendReply, MalformedMessageError, encode_append
@@ -57,11 +58,13 @@ class Replication:
         log: "GroupLog",
         window_bytes: int,
         message_bytes: int,
+        has_room: Callable[[NodeId], bool],
     ) -> None:
         self._group_id = group_id
         self._log = log
         self._window_bytes = window_bytes
         self._message_bytes = message_bytes
+        self._has_room = has_room
         self._followers = {peer: _Follower() for peer in peers}
         self._sequence = 0
         """Grows over all leaderships of this process, so an echo names one send."""
@@ -126,7 +129,12 @@ class Replication:
             if not follower.connected:
                 continue
             due = heartbeat
-            while follower.next <= last_index and follower.in_flight_bytes < self._window_bytes:
+            # All groups share the link: without room, a later acknowledgement or tick goes on.
+            while (
+                follower.next <= last_index
+                and follower.in_flight_bytes < self._window_bytes
+                and self._has_room(peer)
+            ):
                 batch = shared.get(follower.next)
                 if batch is None:
                     batch = shared[follower.next] = self._batch(follower.next, commit, term)

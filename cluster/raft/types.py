@@ -10,8 +10,6 @@ NodeId = int
 
 ENTRY_COMMAND = b"\x00"
 """First byte of an entry that carries a caller's payload."""
-ENTRY_NOOP = b"\x01"
-"""The one byte of the entry with which a leader opens its term."""
 
 
 class Role(IntEnum):

@@ -26,6 +26,7 @@ class NodeOptions(TypedDict):
 
     node_id: int | None
     listen: str
+    advertise: str | None
     peer_listen: str | None
     data_dir: Path
     cluster: str | None
@@ -52,6 +53,12 @@ class NodeOptions(TypedDict):
     help="Where clients connect.",
 )
 @click.option(
+    "--advertise",
+    envvar="FLO_ADVERTISE",
+    metavar="H:P",
+    help="Where clients reach this node, when that is not where it listens.",
+)
+@click.option(
     "--peer-listen",
     envvar="FLO_PEER_LISTEN",
     metavar="H:P",
@@ -74,7 +81,7 @@ class NodeOptions(TypedDict):
 )
 @click.option(
     "--partitions",
-    type=click.IntRange(1, 4096),
+    type=click.IntRange(1, 1024),
     default=8,
     show_default=True,
     envvar="FLO_PARTITIONS",
@@ -129,6 +136,7 @@ def build_config(options: NodeOptions) -> "NodeConfig":
             node_id=node_id,
             listen=listen,
             peer_listen=peer_listen,
+            advertise=parse_address(options["advertise"]) if options["advertise"] else None,
             data_dir=options["data_dir"],
             members=members,
             partition_count=options["partitions"],

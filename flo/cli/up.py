@@ -18,7 +18,7 @@ from flo.exceptions import FloError
 
 HOST = "127.0.0.1"
 NODE_PROGRAM = (sys.executable, "-m", "flo.cli", "node", "--exit-with-parent")
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 600.0
 LEADERS_TIMEOUT_S = 60.0
 _LOOK_INTERVAL_S = 0.5
 _READY_LINE = b"flo node ready"

@@ -55,6 +55,22 @@ async def test_all_three_nodes_killed_at_once_under_load(cluster: LocalCluster) 
     await check_replicas_agree(cluster)
 
 
+async def test_a_node_that_missed_more_than_a_link_may_hold_catches_up(
+    cluster: LocalCluster,
+) -> None:
+    """Eight groups send at once to a follower that is further behind than their windows."""
+    value = bytes(512 << 10)
+    cluster.kill(3)
+    async with FloClient(cluster.endpoints, timeout_ms=30_000) as client:
+        for number in range(160):
+            await client.kv.put(f"large-{number}", value)
+        cluster.start(3)
+        await client.kv.put("last", b"one")
+    await check_replicas_agree(cluster)
+    for sender in (1, 2):
+        assert "wait for it" not in (cluster.directory / f"node-{sender}.log").read_text()
+
+
 async def test_two_nodes_of_three_are_enough_and_one_is_not(cluster: LocalCluster) -> None:
     async with FloClient(cluster.endpoints, timeout_ms=20_000) as client:
         await client.kv.put("a", b"1")

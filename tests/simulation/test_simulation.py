@@ -1,9 +1,8 @@
 """Random runs of the whole replica: fixed seeds, which never change, and fresh ones.
 
-`--seeds S` spends S seconds on fresh seeds, `--seed N` runs just that one, at both sizes.
+`--seeds N` simulates N fresh seeds, `--seed N` runs just that one, at both sizes.
 """
 
-import time
 from collections import Counter
 from secrets import randbits
 
@@ -16,6 +15,7 @@ STEPS = 800
 FIXED_SEEDS = 70
 """Per size: about 20 seconds on one core together."""
 CHUNK = 10
+FRESH_BATCH = 5
 
 
 def run(seed: int, size: int) -> Run:
@@ -47,13 +47,22 @@ def test_named_seed(size: int, only_seed: int | None) -> None:
     run(only_seed, size)
 
 
-def test_fresh_seeds(fresh_seconds: float, only_seed: int | None) -> None:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Fresh seeds come in batches, so that they spread over the processors."""
+    if "fresh_seeds" in metafunc.fixturenames:
+        left = metafunc.config.getoption("--seeds")
+        assert isinstance(left, int)
+        counts = [min(FRESH_BATCH, left - begun) for begun in range(0, left, FRESH_BATCH)]
+        metafunc.parametrize("fresh_seeds", counts, ids=range(len(counts)))
+
+
+def test_fresh_seeds(fresh_seeds: int, only_seed: int | None) -> None:
     if only_seed is not None:
         pytest.skip("--seed names another")
-    until = time.monotonic() + fresh_seconds
-    while time.monotonic() < until:
+    for _ in range(fresh_seeds):
+        seed = randbits(48)
         for size in SIZES:
-            run(randbits(48), size)
+            run(seed, size)
 
 
 @pytest.mark.parametrize(

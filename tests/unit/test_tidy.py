@@ -84,6 +84,12 @@ def test_what_computes_does_not_look_around(folder: str) -> None:
         assert not found, f"{path.relative_to(ROOT)} imports {sorted(found)}"
 
 
+def test_the_consensus_library_has_one_door() -> None:
+    for path, tree in trees():
+        knows = any(name.split(".")[0] == "pysyncobj" for name in imported(tree))
+        assert not knows or path.is_relative_to(ROOT / "cluster" / "raft"), path
+
+
 def test_nothing_is_pickled() -> None:
     for path, tree in trees():
         assert not imported(tree) & {"pickle", "marshal", "shelve"}, path

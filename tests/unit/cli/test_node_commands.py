@@ -21,6 +21,7 @@ def _options() -> NodeOptions:
     return NodeOptions(
         node_id=None,
         listen="127.0.0.1:9000",
+        advertise=None,
         peer_listen=None,
         data_dir=Path("data"),
         cluster=None,
@@ -143,3 +144,9 @@ async def test_up_stops_its_nodes(tmp_path: Path) -> None:
         await child.stop()
     assert child.process is not None
     assert child.process.returncode == -15
+
+
+def test_a_node_advertises_what_it_is_told_to() -> None:
+    options = _options()
+    options["advertise"] = "flo.example:9001"
+    assert str(build_config(options).client_address) == "flo.example:9001"

@@ -123,6 +123,8 @@ class FakePartition:
         self.group = FakeGroup(node_id, replicas)
         self.broken: str | None = None
         self.disk_full = False
+        self.log_full = False
+        self.takes_part = True
         self.writes: list[Asked] = []
         self.reads: list[Asked] = []
         self.stale_reads: list[Asked] = []

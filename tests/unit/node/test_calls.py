@@ -3,7 +3,7 @@
 import pytest
 
 from cluster.config import Limits
-from cluster.state.commands import BELOW_FLOOR, SESSION_UNKNOWN
+from cluster.state.commands import BELOW_FLOOR, PUT, SESSION_UNKNOWN
 from flo.wire.messages import CallContext
 from flo.wire.status import Ran, Reason, Refusal
 from tests.unit.node.kit import (
@@ -294,3 +294,27 @@ def test_a_replica_that_broke_is_no_obstacle(stale: bool) -> None:
     assert to in (2, 3)
     calls.reply(to, message[2], RESULT, [0, 5])
     assert said.outcome == (0, 5)
+
+
+def test_a_replica_that_takes_no_part_is_not_read() -> None:
+    """Its data may be another than the one its peers know: even a stale read goes elsewhere."""
+    calls = Calls()
+    calls.partition.takes_part = False
+    told: list[object] = []
+    context = CallContext(stale=True)
+    calls.dispatcher.read(0, 0x101, (b"ns", b"k"), context, told.append)
+    assert calls.partition.take() == []
+    assert len(calls.network.take()) == 1
+
+
+def test_what_unanswered_writes_carry_is_bounded() -> None:
+    calls = Calls(limits=Limits(calls_bytes_max=100))
+    told: list[object] = []
+    for _ in range(2):
+        calls.dispatcher.write(0, PUT, (b"ns", b"k", bytes(60), 0, 0, None), None, told.append)
+    (refusal,) = told
+    assert isinstance(refusal, Refusal)
+    assert (refusal.reason, refusal.ran) == (Reason.SHARD_BUSY, Ran.NO)
+    calls.clock.now += 60
+    calls.dispatcher.tick()
+    assert calls.dispatcher.unanswered_bytes == 0

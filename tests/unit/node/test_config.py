@@ -26,8 +26,8 @@ def test_the_usual_settings_fit() -> None:
     ("change", "message"),
     [
         ({"node_id": 7}, r"node id 7 is not among the cluster's nodes \[1, 2, 3\]"),
-        ({"partition_count": 0}, "partitions must be 1 to 4096, not 0"),
-        ({"partition_count": 5000}, "partitions must be 1 to 4096, not 5000"),
+        ({"partition_count": 0}, "partitions must be 1 to 1024, not 0"),
+        ({"partition_count": 5000}, "partitions must be 1 to 1024, not 5000"),
         ({"replication": 0}, "replication 0 needs as many nodes; the cluster has 3"),
         ({"replication": 4}, "replication 4 needs as many nodes; the cluster has 3"),
     ],

@@ -107,6 +107,7 @@ def test_a_restarted_node_takes_part_at_once(handled: Handled, tmp_path: Path) -
 
 
 def test_a_connected_peer_is_made_known(handled: Handled) -> None:
+    handled.partition.takes_part = True
     handled.calls.network.peers.discard(2)
     handled.calls.lead(2)
     said = handled.calls.read()
