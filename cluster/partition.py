@@ -129,7 +129,7 @@ class Partition:
 
     def read_stale(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
         """Answers from what this replica has applied, however old that is."""
-        if self.broken:
+        if self.broken or not self.takes_part:
             waiter.on_not_leader(0)
             return
         try:

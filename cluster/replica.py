@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cluster.state.errors import StoreFull, UnknownCommand
 from cluster.state.store import Table
+from cluster.storage.records import COMMANDS_KIND, NOOP_KIND
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
     from cluster.state.machine import StateMachine
     from cluster.state.store import ReadTransaction, Store, WriteTransaction
     from cluster.storage.records import Entry
-
-COMMANDS_KIND = 0
-"""First byte of an entry's data: the payload of commands follows."""
-NOOP_KIND = 1
-"""First byte of an entry that changes nothing, like the one a leader begins its term with."""
 
 
 class Replica:

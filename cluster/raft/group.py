@@ -18,7 +18,6 @@ from cluster.raft.outbox import Outbox, SyncedLog
 from cluster.raft.reads import ReadIndex, ReadReady, Token
 from cluster.raft.replication import Replication
 from cluster.raft.types import (
-    ENTRY_COMMAND,
     GroupConfig,
     LogFullError,
     NodeId,
@@ -27,11 +26,15 @@ from cluster.raft.types import (
     Position,
     Role,
 )
+from cluster.storage.records import COMMANDS_KIND
 
 if TYPE_CHECKING:
     from cluster.clock import Clock
     from cluster.storage.group_log import GroupLog
     from cluster.storage.records import Entry
+
+
+_COMMANDS = bytes((COMMANDS_KIND,))
 
 
 def _always(_peer: NodeId) -> bool:
@@ -165,7 +168,7 @@ class RaftGroup:
             raise NotLeaderError(0 if self._core.is_leader else self._core.leader)
         if not self._wal.has_room(len(payload)):
             raise LogFullError
-        return Position(self._core.term, self._core.append(ENTRY_COMMAND + payload))
+        return Position(self._core.term, self._core.append(_COMMANDS + payload))
 
     def read(self, token: Token) -> None:
         """Asks for a read index; the token comes back in `take_reads` or `take_lost_reads`.

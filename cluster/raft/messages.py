@@ -7,6 +7,8 @@ pickle (DESIGN.md row 24), and code-version or membership entries are refused.
 
 from typing import NamedTuple, TypeGuard
 
+from cluster.storage.records import COMMANDS_KIND, NOOP_KIND
+
 APPEND = 1
 APPEND_REPLY = 2
 VOTE = 3
@@ -21,7 +23,7 @@ TERM = 10
 KINDS = range(APPEND, TERM + 1)
 
 _INDEX_MAX = 1 << 62
-_ENTRY_KINDS = (0, 1)
+_ENTRY_KINDS = (COMMANDS_KIND, NOOP_KIND)
 
 
 class MalformedMessageError(ValueError):

@@ -8,9 +8,6 @@ from typing import NamedTuple
 NodeId = int
 """1..65535, unique in the cluster; 0 stands for nobody."""
 
-ENTRY_COMMAND = b"\x00"
-"""First byte of an entry that carries a caller's payload."""
-
 
 class Role(IntEnum):
     """The numbers are the consensus core's."""

@@ -24,6 +24,11 @@ HARD_STATE = struct.Struct("<BHQHQ")  # kind, group, term, voted for, commit
 COMMIT = struct.Struct("<BHQ")  # kind, group, commit
 HEAD = struct.Struct("<BHQHQQQQ")  # kind, then the fields of GroupHead
 
+COMMANDS_KIND = 0
+"""First byte of an entry's data: the payload of commands follows."""
+NOOP_KIND = 1
+"""First byte of an entry that changes nothing, with which a leader opens its term."""
+
 GROUP_ID_MAX = 0xFFFF
 NODE_ID_MAX = 0xFFFF
 

@@ -100,3 +100,24 @@ def test_a_view_reports_a_key_that_its_stamp_still_shows(cluster: SmallCluster) 
         with pytest.raises(ClockBehindError):
             look(txn, stamp_ms, stamp_ms + 1000)
         assert not look(txn, stamp_ms + 1000, None)
+
+
+def test_a_replica_that_takes_no_part_answers_no_stale_read(cluster: SmallCluster) -> None:
+    stale = CallContext(stale=True, deadline_ms=100)
+    assert cluster.run(KvExists(NS, b"long"), context=stale) == Exists(True, 2)
+    partition = cluster.nodes[1].partitions[0]
+    partition.takes_part = False
+    heard: list[object] = []
+
+    class Asker:
+        def on_result(self, result: object) -> None:
+            heard.append(result)
+
+        def on_not_leader(self, leader: int) -> None:
+            heard.append("elsewhere")
+
+        def on_unknown(self) -> None:
+            heard.append("unknown")
+
+    partition.read_stale(0x115, (NS, b"long"), Asker())
+    assert heard == ["elsewhere"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from cluster.replica import COMMANDS_KIND, NOOP_KIND, Replica
+from cluster.replica import Replica
 from cluster.state import commands
 from cluster.state.commands import encode_entry
 from cluster.state.kv import kv_get
 from cluster.state.machine import StateMachine
 from cluster.state.memory_store import MemoryStore
-from cluster.storage.records import Entry
+from cluster.storage.records import COMMANDS_KIND, NOOP_KIND, Entry
 
 if TYPE_CHECKING:
     from cluster.state.commands import Command, Result
