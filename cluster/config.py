@@ -1,14 +1,19 @@
 """The configuration of a node: typed, validated at start, passed on explicitly."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from cluster.addresses import Address, Member
+from cluster.addresses import Address, Member, parse_address, parse_members
 from cluster.peers.frames import DEFAULT_FRAME_BYTES_MAX
 from cluster.storage.wal_config import WalConfig
 
 PARTITIONS_MAX = 1024
 """As many groups as a write-ahead log holds; their maps share the address space."""
+
+
+PEER_PORT_DISTANCE = 500
+_REPLICATION = 3
 
 
 class ConfigError(ValueError):
@@ -62,31 +67,90 @@ class Limits:
                 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class NodeConfig:
-    """One node. `members` are the founding nodes with their peer addresses, this one included."""
+    """One node. Fields hold parsed values; the constructor also takes what a person types."""
 
+    data_dir: Path
     node_id: int
     listen: Address
     peer_listen: Address
-    data_dir: Path
     members: tuple[Member, ...]
-    partition_count: int = 8
-    replication: int = 3
-    secret: bytes | None = None
-    advertise: Address | None = None
-    """Where clients reach this node; by default where it listens, or, when that is every
-    interface, the host of its own peer address."""
-    request_timeout_ms: int = 5_000
-    """How long a request of a client that names no deadline is tried."""
-    limits: Limits = field(default_factory=Limits)
+    partition_count: int
+    replication: int
+    secret: bytes | None
+    advertise: Address | None
+    request_timeout_ms: int
+    limits: Limits
+    wal: WalConfig
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        data_dir: Path | str,
+        *,
+        node_id: int | None = None,
+        listen: Address | str = "127.0.0.1:9000",
+        peer_listen: Address | str | None = None,
+        members: tuple[Member, ...] | str = (),
+        partition_count: int = 8,
+        replication: int | None = None,
+        secret: bytes | None = None,
+        advertise: Address | str | None = None,
+        request_timeout_ms: int = 5_000,
+        limits: Limits | None = None,
+        wal: WalConfig | None = None,
+    ) -> None:
+        """Raises ConfigError, or AddressError, for what cannot work.
+
+        data_dir: where the node keeps its data; created if missing.
+        node_id: one of those in `members`; 1 when the node is alone.
+        listen: where clients connect, "host:port".
+        peer_listen: where other nodes connect; by default the host of `listen` with the port that
+            `members` names for this node, or the client port + 500 when it is alone.
+        members: peer addresses of all founding nodes, this one included: "1=a:9500,2=b:9500@zone".
+            Empty: this node alone.
+        partition_count: fixed when the cluster is founded.
+        replication: replicas of each partition; 3, or the number of nodes if less.
+        secret: what all nodes of the cluster share; without it only local peers are accepted.
+        advertise: where clients reach this node; by default where it listens, or, when that is
+            every interface, the host of its own peer address.
+        request_timeout_ms: how long a request of a client that names no deadline is tried.
+        """
+        listen = _address(listen)
+        given = parse_members(members) if isinstance(members, str) and members else tuple(members)
+        found = cast("tuple[Member, ...]", given)
+        if node_id is None and found:
+            raise ConfigError(
+                f"which of the nodes {sorted(each.node_id for each in found)} is this one?"
+                " give its node_id (--id)"
+            )
+        own_id = node_id or 1
+        peer = _peer_listen(listen, own_id, found) if peer_listen is None else _address(peer_listen)
+        found = found or (Member(own_id, peer, ""),)
+        values: dict[str, object] = {
+            "data_dir": Path(data_dir),
+            "node_id": own_id,
+            "listen": listen,
+            "peer_listen": peer,
+            "members": found,
+            "partition_count": partition_count,
+            "replication": min(_REPLICATION, len(found)) if replication is None else replication,
+            "secret": secret,
+            "advertise": None if advertise is None else _address(advertise),
+            "request_timeout_ms": request_timeout_ms,
+            "limits": limits or Limits(),
+            "wal": wal or WalConfig(),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
         ids = [member.node_id for member in self.members]
         if self.node_id not in ids:
             raise ConfigError(
                 f"node id {self.node_id} is not among the cluster's nodes {sorted(ids)}:"
-                " add it to --cluster or correct --id"
+                " correct node_id (--id) or members (--cluster)"
             )
         if not 1 <= self.partition_count <= PARTITIONS_MAX:
             raise ConfigError(
@@ -96,6 +160,10 @@ class NodeConfig:
             raise ConfigError(
                 f"replication {self.replication} needs as many nodes; the cluster has"
                 f" {len(self.members)}"
+            )
+        if self.request_timeout_ms < 1:
+            raise ConfigError(
+                f"request_timeout_ms must be at least 1, not {self.request_timeout_ms}"
             )
 
     @property
@@ -110,3 +178,18 @@ class NodeConfig:
 
 
 _EVERY_INTERFACE = ("", "0.0.0.0", "::", "*")
+
+
+def _address(given: Address | str) -> Address:
+    return parse_address(given) if isinstance(given, str) else given
+
+
+def _peer_listen(listen: Address, node_id: int, members: tuple[Member, ...]) -> Address:
+    """The port that the other nodes connect to, else one next to the client port."""
+    for member in members:
+        if member.node_id == node_id:
+            return listen._replace(port=member.address.port)
+    port = listen.port + PEER_PORT_DISTANCE
+    if listen.port == 0 or port > 65_535:
+        raise ConfigError(f"listen with port {listen.port} needs a peer_listen (--peer-listen)")
+    return listen._replace(port=port)

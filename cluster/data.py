@@ -23,7 +23,6 @@ from cluster.state.machine import StateMachine
 from cluster.storage.files import DirectoryInUse, DiskStorage
 from cluster.storage.lmdb_store import LmdbStore, read_boot_id
 from cluster.storage.wal import Wal
-from cluster.storage.wal_config import WalConfig
 from cluster.storage.wal_errors import WalDamaged
 from cluster.storage.wal_format import segment_sequence
 
@@ -51,7 +50,7 @@ class NodeData:
             raise StartError(str(error)) from error
         self._map_bytes = min(_MAP_BYTES_MAX, _MAPS_BYTES // config.partition_count)
         try:
-            self.wal = self._open_wal(config.data_dir)
+            self.wal = self._open_wal(config)
             self.replicas = {
                 number: self._open_replica(config.data_dir / "state" / f"{number:04d}")
                 for number, nodes in enumerate(self.directory.founding.replicas)
@@ -89,7 +88,8 @@ class NodeData:
             self._storage.close()
         self.directory.close()
 
-    def _open_wal(self, data_dir: Path) -> Wal:
+    def _open_wal(self, config: "NodeConfig") -> Wal:
+        data_dir = config.data_dir
         folder = data_dir / "wal"
         if (data_dir / _INITIALIZED).exists() and not _has_segments(folder):
             raise StartError(
@@ -98,7 +98,7 @@ class NodeData:
                 " Restore the directory, or leave the node stopped: the others go on without it"
             )
         self._storage = DiskStorage(str(folder))
-        return Wal.open(self._storage, WalConfig())
+        return Wal.open(self._storage, config.wal)
 
     def _open_replica(self, path: Path) -> Replica:
         store = LmdbStore(path, map_bytes=self._map_bytes, boot_id=read_boot_id())

@@ -12,12 +12,9 @@ import click
 from flo.cli.output import EXIT_FAILED
 
 if TYPE_CHECKING:
-    from cluster.addresses import Address, Member
     from cluster.config import NodeConfig
 
-PEER_PORT_DISTANCE = 500
 STOP_TIMEOUT_S = 10.0
-_REPLICATION = 3
 _STDIN = 0
 
 
@@ -119,55 +116,26 @@ def node_command(*, exit_with_parent: bool, **options: Unpack[NodeOptions]) -> N
 
 def build_config(options: NodeOptions) -> "NodeConfig":
     """The node's configuration. Raises click.UsageError for what cannot be meant."""
-    from cluster.addresses import AddressError, parse_address, parse_members
+    from cluster.addresses import AddressError
     from cluster.config import ConfigError, NodeConfig
 
+    members, node_id = options["cluster"], options["node_id"]
+    if members and node_id is None:
+        raise click.UsageError("--cluster needs --id: which of its nodes is this one?")
     try:
-        listen = parse_address(options["listen"])
-        members = parse_members(options["cluster"]) if options["cluster"] else ()
-        node_id = _node_id(options["node_id"], members)
-        peer_listen = (
-            parse_address(options["peer_listen"])
-            if options["peer_listen"]
-            else _peer_listen(listen, node_id, members)
-        )
-        members = members or _alone(node_id, peer_listen)
         return NodeConfig(
+            options["data_dir"],
             node_id=node_id,
-            listen=listen,
-            peer_listen=peer_listen,
-            advertise=parse_address(options["advertise"]) if options["advertise"] else None,
-            data_dir=options["data_dir"],
-            members=members,
+            listen=options["listen"],
+            peer_listen=options["peer_listen"],
+            advertise=options["advertise"],
+            members=members or "",
             partition_count=options["partitions"],
-            replication=options["replication"] or min(_REPLICATION, len(members)),
+            replication=options["replication"],
             secret=_secret(options["secret_file"]),
         )
     except (AddressError, ConfigError) as error:
         raise click.UsageError(str(error)) from error
-
-
-def _node_id(given: int | None, members: "tuple[Member, ...]") -> int:
-    if given is None and members:
-        raise click.UsageError("--cluster needs --id: which of its nodes is this one?")
-    return given or 1
-
-
-def _peer_listen(listen: "Address", node_id: int, members: "tuple[Member, ...]") -> "Address":
-    """The port that the other nodes connect to, else one next to the client port."""
-    for member in members:
-        if member.node_id == node_id:
-            return listen._replace(port=member.address.port)
-    port = listen.port + PEER_PORT_DISTANCE
-    if listen.port == 0 or port > 65_535:
-        raise click.UsageError(f"--listen with port {listen.port} needs --peer-listen")
-    return listen._replace(port=port)
-
-
-def _alone(node_id: int, peer_listen: "Address") -> "tuple[Member, ...]":
-    from cluster.addresses import Member
-
-    return (Member(node_id, peer_listen, ""),)
 
 
 def _secret(path: Path | None) -> bytes | None:

@@ -10,8 +10,9 @@ from typing import NoReturn
 
 import click
 
+from cluster.config import PARTITIONS_MAX, PEER_PORT_DISTANCE
 from flo.cli import cluster as views
-from flo.cli.node import PEER_PORT_DISTANCE, STOP_TIMEOUT_S
+from flo.cli.node import STOP_TIMEOUT_S
 from flo.cli.output import EXIT_FAILED, EXIT_OK
 from flo.client import FloClient
 from flo.exceptions import FloError
@@ -126,7 +127,7 @@ class Child:
     "--partitions",
     default=8,
     show_default=True,
-    type=click.IntRange(1, 4096),
+    type=click.IntRange(1, PARTITIONS_MAX),
     metavar="N",
     help="Number of partitions, fixed with the first start.",
 )
