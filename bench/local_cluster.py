@@ -3,39 +3,17 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from random import SystemRandom
 from types import TracebackType
 
+from cluster.testing import free_ports
+
+__all__ = ["LocalCluster", "free_ports"]
+
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-_PORTS = range(20_000, 32_000)
-"""Below the range that the kernel takes for outgoing connections: a node that dials a peer which
-does not listen yet could otherwise be connected to itself, and hold the peer's port."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    rng = SystemRandom()
-    sockets: list[socket.socket] = []
-    try:
-        while len(sockets) < count:
-            each = socket.socket()
-            try:
-                each.bind(("127.0.0.1", rng.choice(_PORTS)))
-            except OSError:
-                each.close()
-            else:
-                sockets.append(each)
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 class LocalCluster:
@@ -49,9 +27,14 @@ class LocalCluster:
         *,
         keep: bool = False,
         secret_files: dict[int, Path] | None = None,
+        advertised_ports: dict[int, int] | None = None,
     ) -> None:
-        """`keep` leaves the directory behind, for a parent that somebody else removes."""
+        """`keep` leaves the directory behind, for a parent that somebody else removes.
+
+        advertised_ports: where clients are told that they reach the nodes, when it is elsewhere.
+        """
         self._secret_files = secret_files or {}
+        self._advertised_ports = advertised_ports or {}
         self.partitions = partitions
         self._keep = keep
         self.directory = Path(tempfile.mkdtemp(prefix="flo-bench-", dir=parent_dir))
@@ -98,6 +81,8 @@ class LocalCluster:
             *("--data-dir", str(self.directory / f"node-{node}")),
             *("--cluster", members, "--partitions", str(self.partitions)),
         ]
+        if node in self._advertised_ports:
+            command += ["--advertise", f"127.0.0.1:{self._advertised_ports[node]}"]
         if node in self._secret_files:
             command += ["--secret-file", str(self._secret_files[node])]
         with (self.directory / f"node-{node}.log").open("ab") as log:
@@ -111,6 +96,11 @@ class LocalCluster:
     def kill(self, node: int) -> None:
         """kill -9."""
         self.processes[node].kill()
+        _reap(self.processes[node])
+
+    def stop(self, node: int) -> None:
+        """SIGTERM: the node hands its partitions over; returns when it has ended."""
+        self.processes[node].terminate()
         _reap(self.processes[node])
 
     @property

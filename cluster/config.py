@@ -1,10 +1,16 @@
 """The configuration of a node: typed, validated at start, passed on explicitly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import cast
 
-from cluster.addresses import Address, Member, parse_address, parse_members
+from cluster.addresses import (
+    NODE_ID_MAX,
+    Address,
+    AddressError,
+    Member,
+    parse_address,
+    parse_members,
+)
 from cluster.peers.frames import DEFAULT_FRAME_BYTES_MAX
 from cluster.storage.wal_config import WalConfig
 
@@ -17,7 +23,14 @@ _REPLICATION = 3
 
 
 class ConfigError(ValueError):
-    """A setting, or the relation of two, that cannot work; the message names both."""
+    """A setting, or the relation of two, that cannot work; the message names both.
+
+    settings: their names, as in NodeConfig and Limits.
+    """
+
+    def __init__(self, problem: str, *settings: str) -> None:
+        super().__init__(problem)
+        self.settings = settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +62,12 @@ class Limits:
     """Values of one answer; it travels in one frame when another node leads the partition."""
 
     def __post_init__(self) -> None:
-        if self.batch_bytes_max > self.partition_bytes_max:
-            raise ConfigError(
-                f"batch_bytes_max ({self.batch_bytes_max}) must not exceed"
-                f" partition_bytes_max ({self.partition_bytes_max})"
-            )
+        for field in fields(self):
+            if not getattr(self, field.name) > 0:
+                raise ConfigError(
+                    f"{field.name} must be above 0, not {getattr(self, field.name)}", field.name
+                )
+        self.check_order("batch_bytes_max", "partition_bytes_max")
         entry, frame = WalConfig().entry_bytes_max // 2, DEFAULT_FRAME_BYTES_MAX // 2
         for name, value, most, holder in (
             ("value_bytes_max", self.value_bytes_max, entry, "an entry of the log"),
@@ -63,8 +77,14 @@ class Limits:
         ):
             if value > most:
                 raise ConfigError(
-                    f"{name} ({value}) must not exceed {most}, half of what {holder} holds"
+                    f"{name} ({value}) must not exceed {most}, half of what {holder} holds", name
                 )
+
+    def check_order(self, lower: str, upper: str) -> None:
+        """Raises ConfigError when the first limit is above the second."""
+        low, high = getattr(self, lower), getattr(self, upper)
+        if low > high:
+            raise ConfigError(f"{lower} ({low}) must not exceed {upper} ({high})", lower, upper)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -96,11 +116,11 @@ class NodeConfig:
         replication: int | None = None,
         secret: bytes | None = None,
         advertise: Address | str | None = None,
-        request_timeout_ms: int = 5_000,
+        request_timeout_ms: int = 4_500,
         limits: Limits | None = None,
         wal: WalConfig | None = None,
     ) -> None:
-        """Raises ConfigError, or AddressError, for what cannot work.
+        """Raises ConfigError for what cannot work.
 
         data_dir: where the node keeps its data; created if missing.
         node_id: one of those in `members`; 1 when the node is alone.
@@ -114,18 +134,16 @@ class NodeConfig:
         secret: what all nodes of the cluster share; without it only local peers are accepted.
         advertise: where clients reach this node; by default where it listens, or, when that is
             every interface, the host of its own peer address.
-        request_timeout_ms: how long a request of a client that names no deadline is tried.
+        request_timeout_ms: how long a request of a client that names no deadline is tried. The
+            official SDKs wait 5 s by default: a refusal must reach them before they hang up.
         """
-        listen = _address(listen)
-        given = parse_members(members) if isinstance(members, str) and members else tuple(members)
-        found = cast("tuple[Member, ...]", given)
-        if node_id is None and found:
-            raise ConfigError(
-                f"which of the nodes {sorted(each.node_id for each in found)} is this one?"
-                " give its node_id (--id)"
-            )
-        own_id = node_id or 1
-        peer = _peer_listen(listen, own_id, found) if peer_listen is None else _address(peer_listen)
+        listen = _address("listen", listen)
+        found = _members(members)
+        own_id = _own_id(node_id, found)
+        if peer_listen is None:
+            peer = _peer_listen(listen, own_id, found)
+        else:
+            peer = _address("peer_listen", peer_listen)
         found = found or (Member(own_id, peer, ""),)
         values: dict[str, object] = {
             "data_dir": Path(data_dir),
@@ -136,7 +154,7 @@ class NodeConfig:
             "partition_count": partition_count,
             "replication": min(_REPLICATION, len(found)) if replication is None else replication,
             "secret": secret,
-            "advertise": None if advertise is None else _address(advertise),
+            "advertise": None if advertise is None else _address("advertise", advertise),
             "request_timeout_ms": request_timeout_ms,
             "limits": limits or Limits(),
             "wal": wal or WalConfig(),
@@ -146,24 +164,49 @@ class NodeConfig:
         self._check()
 
     def _check(self) -> None:
+        self._check_founding()
+        if self.listen == self.peer_listen and self.listen.port:
+            raise ConfigError(
+                f"listen and peer_listen are both {self.listen}: they need a port each",
+                "listen",
+                "peer_listen",
+            )
+        if self.advertise is not None and self.advertise.port == 0:
+            raise ConfigError(
+                f"advertise {self.advertise} has port 0: clients need the real port", "advertise"
+            )
+        if self.request_timeout_ms < 1:
+            raise ConfigError(
+                f"request_timeout_ms must be at least 1, not {self.request_timeout_ms}",
+                "request_timeout_ms",
+            )
+        # Else the largest value, or answer, that is allowed could never pass.
+        self.limits.check_order("value_bytes_max", "partition_bytes_max")
+        self.limits.check_order("value_bytes_max", "calls_bytes_max")
+        self.limits.check_order("answer_bytes_max", "connection_unsent_bytes_max")
+
+    def _check_founding(self) -> None:
         ids = [member.node_id for member in self.members]
+        if not 1 <= self.node_id <= NODE_ID_MAX:
+            raise ConfigError(f"node id {self.node_id} must be 1 to {NODE_ID_MAX}", "node_id")
         if self.node_id not in ids:
             raise ConfigError(
                 f"node id {self.node_id} is not among the cluster's nodes {sorted(ids)}:"
-                " correct node_id (--id) or members (--cluster)"
+                " correct node_id (--id) or members (--cluster)",
+                "node_id",
+                "members",
             )
         if not 1 <= self.partition_count <= PARTITIONS_MAX:
             raise ConfigError(
-                f"partitions must be 1 to {PARTITIONS_MAX}, not {self.partition_count}"
+                f"partitions must be 1 to {PARTITIONS_MAX}, not {self.partition_count}",
+                "partition_count",
             )
         if not 1 <= self.replication <= len(self.members):
             raise ConfigError(
                 f"replication {self.replication} needs as many nodes; the cluster has"
-                f" {len(self.members)}"
-            )
-        if self.request_timeout_ms < 1:
-            raise ConfigError(
-                f"request_timeout_ms must be at least 1, not {self.request_timeout_ms}"
+                f" {len(self.members)}: correct replication (--replication) or members (--cluster)",
+                "replication",
+                "members",
             )
 
     @property
@@ -180,8 +223,32 @@ class NodeConfig:
 _EVERY_INTERFACE = ("", "0.0.0.0", "::", "*")
 
 
-def _address(given: Address | str) -> Address:
-    return parse_address(given) if isinstance(given, str) else given
+def _address(setting: str, given: Address | str) -> Address:
+    if not isinstance(given, str):
+        return given
+    try:
+        return parse_address(given)
+    except AddressError as error:
+        raise ConfigError(str(error), setting) from error
+
+
+def _members(given: tuple[Member, ...] | str) -> tuple[Member, ...]:
+    if not isinstance(given, str):
+        return given
+    try:
+        return parse_members(given) if given else ()
+    except AddressError as error:
+        raise ConfigError(str(error), "members") from error
+
+
+def _own_id(node_id: int | None, members: tuple[Member, ...]) -> int:
+    if node_id is None and members:
+        raise ConfigError(
+            f"which of the nodes {sorted(each.node_id for each in members)} is this one?"
+            " give its node_id (--id)",
+            "members",
+        )
+    return 1 if node_id is None else node_id
 
 
 def _peer_listen(listen: Address, node_id: int, members: tuple[Member, ...]) -> Address:
@@ -191,5 +258,7 @@ def _peer_listen(listen: Address, node_id: int, members: tuple[Member, ...]) -> 
             return listen._replace(port=member.address.port)
     port = listen.port + PEER_PORT_DISTANCE
     if listen.port == 0 or port > 65_535:
-        raise ConfigError(f"listen with port {listen.port} needs a peer_listen (--peer-listen)")
+        raise ConfigError(
+            f"listen with port {listen.port} needs a peer_listen (--peer-listen)", "listen"
+        )
     return listen._replace(port=port)

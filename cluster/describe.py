@@ -111,6 +111,8 @@ class NodeDescription:
             "applied_index": group.applied_index,
             "last_index": group.last_index,
             "waiting": partition.unanswered,
+            "commands": partition.commands_applied,
+            "reads": partition.reads_served,
             "disk_full": partition.disk_full,
             "broken": partition.broken,
         }

@@ -120,6 +120,14 @@ def check_founding(stored: FoundingConfig, given: FoundingParameters, directory:
             )
 
 
+def read_founding(directory: Path) -> FoundingConfig | None:
+    """What a data directory was founded with; None without one. Raises DataDirectoryError."""
+    path = directory / _FOUNDING_FILE
+    if not path.exists():
+        return None
+    return _founding_from(cast("dict[str, object]", _read(path)["founding"]))
+
+
 class _PeerRecord(TypedDict):
     incarnation: str
     met: bool

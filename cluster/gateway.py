@@ -69,10 +69,12 @@ class ClientConnection(asyncio.Protocol):
         "_flush_scheduled",
         "_gateway",
         "_held",
+        "_linger_timer",
         "_lost",
         "_out_of_order",
         "_read_paused",
         "_ready",
+        "_refused",
         "_slots",
         "_stall_timer",
         "_taken_bytes",
@@ -102,6 +104,9 @@ class ClientConnection(asyncio.Protocol):
         self._lost = False
         self._flush_scheduled = False
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._refused = False
+        """The client was told that nothing more is read from it."""
+        self._linger_timer: asyncio.TimerHandle | None = None
         self._written_bytes = 0
         self._taken_bytes = 0
         """What the client had taken when the stall timer began."""
@@ -114,15 +119,16 @@ class ClientConnection(asyncio.Protocol):
         if message is not None:
             refusal = Rejected(2, 0, Refusal(Reason.SHARD_BUSY, Ran.NO, message), close=True)
             self._transport.write(refusal.encode())
-            self._transport.close()
-            self._closing = True
+            self._closing = self._refused = True
+            self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
         self._held.clear()
         self._slots.clear()
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
+        for timer in (self._stall_timer, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
         self._gateway.dismiss(self)
 
     def data_received(self, data: bytes) -> None:
@@ -187,7 +193,7 @@ class ClientConnection(asyncio.Protocol):
         slot.frame = item.encode()
         self._slots.append(slot)
         if item.close:
-            self._closing = True
+            self._closing = self._refused = True
             logger.info(
                 "client %s: %s", self._gateway.name_of(self._transport), item.refusal.message
             )
@@ -233,7 +239,24 @@ class ClientConnection(asyncio.Protocol):
         if self._held:
             self._run_held()
         elif self._closing and not self._unanswered:
+            self._end()
+
+    def _end(self) -> None:
+        """All answers are written. A refused client first hears why.
+
+        Closing while it still sends would make the kernel reset the connection and throw the answer
+        away, so what it sends is taken and dropped until it stops, for a moment.
+        """
+        if not self._refused or not self._transport.can_write_eof():
             self._transport.close()
+        elif self._linger_timer is None:
+            self._transport.write_eof()
+            if self._read_paused:
+                self._read_paused = False
+                self._transport.resume_reading()
+            self._linger_timer = self._gateway.loop.call_later(
+                self._gateway.limits.connection_close_s, self._transport.abort
+            )
 
     def close(self) -> None:
         """The node stops: what runs is still answered, nothing else is begun."""

@@ -31,6 +31,8 @@ from cluster.scan_cursors import ScanCursors
 from cluster.turn import Turns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cluster.config import NodeConfig
 
 logger = logging.getLogger("flo.node")
@@ -39,14 +41,24 @@ TICK_S = 0.02
 _HAND_OVER_S = 2.0
 
 
-class Node:
-    """One node in this process. `start`, then `wait_failed` or `stop`; all from one event loop."""
+class NodeCore:
+    """One node in this process. `start`, then `stop`; all from one event loop, and once.
 
-    def __init__(self, config: "NodeConfig", *, clock: Clock | None = None) -> None:
+    `on_failure` is called once if the node has to stop; it is to be stopped then, too.
+    """
+
+    def __init__(
+        self,
+        config: "NodeConfig",
+        *,
+        clock: Clock | None = None,
+        on_failure: "Callable[[NodeFailedError], None]",
+    ) -> None:
         self.config = config
         self._clock = clock or SystemClock()
+        self._on_failure = on_failure
+        self._failed = False
         self._rng = SystemRandom()
-        self._failure: asyncio.Future[None]
         self._tick_timer: asyncio.TimerHandle | None = None
         self._flush_scheduled = False
         self.partitions: dict[int, Partition] = {}
@@ -54,7 +66,6 @@ class Node:
     async def start(self) -> None:
         """Opens the data directory, listens, and takes part. Raises StartError."""
         self._loop = asyncio.get_running_loop()
-        self._failure = self._loop.create_future()
         self._data = NodeData(self.config)
         try:
             self._data.mark_initialized()
@@ -67,13 +78,13 @@ class Node:
         for partition in self.partitions.values():
             self._turns.request(partition)
 
-    async def wait_failed(self) -> None:
-        """Returns never, unless the node had to stop: then NodeFailedError is raised."""
-        await self._failure
+    async def hand_over(self) -> None:
+        """Lets other nodes lead, as far as there are any: requests are served all the while."""
+        if not self._failed:
+            await self._leadership.hand_over_all(_HAND_OVER_S)
 
     async def stop(self) -> None:
-        """Hands leadership over, closes connections, and leaves the data cleanly closed."""
-        await self._leadership.hand_over_all(_HAND_OVER_S)
+        """Closes connections, and leaves the data cleanly closed. `hand_over` should come first."""
         await self._gateway.close()
         if self._tick_timer is not None:
             self._tick_timer.cancel()
@@ -86,6 +97,11 @@ class Node:
     def client_port(self) -> int:
         """Where clients connect, also when port 0 was asked for."""
         return self._client_port
+
+    @property
+    def router(self) -> Router:
+        """What runs requests."""
+        return self._router
 
     # --- assembly ---
 
@@ -157,7 +173,15 @@ class Node:
             describe=self._describe,
             request_turn=self._turns.request,
         )
-        self._gateway = Gateway(self._router(), config.limits, self._loop)
+        self._router = Router(
+            self._dispatcher,
+            partition_count=data.directory.founding.partition_count,
+            cursors=ScanCursors(config.node_id, self._clock, self._rng),
+            describe=self._describe,
+            rng=self._rng,
+            limits=config.limits,
+        )
+        self._gateway = Gateway(self._router, config.limits, self._loop)
 
     def _partition(self, number: int) -> Partition:
         data, config = self._data, self.config
@@ -187,16 +211,6 @@ class Node:
             replica=replica,
             clock=self._clock,
             limits=config.limits,
-        )
-
-    def _router(self) -> Router:
-        return Router(
-            self._dispatcher,
-            partition_count=self._data.directory.founding.partition_count,
-            cursors=ScanCursors(self.config.node_id, self._clock, self._rng),
-            describe=self._describe,
-            rng=self._rng,
-            limits=self.config.limits,
         )
 
     async def _listen(self) -> None:
@@ -238,10 +252,11 @@ class Node:
         self._network.flush()
 
     def _fail(self, error: BaseException) -> None:
-        if not self._failure.done():
+        if not self._failed:
+            self._failed = True
             failure = NodeFailedError(f"the node had to stop: {error}")
             failure.__cause__ = error
-            self._failure.set_exception(failure)
+            self._on_failure(failure)
 
 
 def run(config: "NodeConfig") -> int:
@@ -254,12 +269,17 @@ def run(config: "NodeConfig") -> int:
 
 
 async def _run(config: "NodeConfig") -> int:
-    node = Node(config)
-    await node.start()
-    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    ended: asyncio.Future[NodeFailedError | None] = loop.create_future()
+
+    def end(failure: NodeFailedError | None) -> None:
+        if not ended.done():
+            ended.set_result(failure)
+
+    node = NodeCore(config, on_failure=end)
+    await node.start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, end, None)
     # What is alive now lives as long as the node: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -268,14 +288,11 @@ async def _run(config: "NodeConfig") -> int:
         f" {config.peer_listen}, data {config.data_dir}\n"
     )
     sys.stdout.flush()
-    stopped = loop.create_task(stopping.wait())
-    failed = loop.create_task(node.wait_failed())
-    await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
-    if failed.done():
-        stopped.cancel()
-        sys.stderr.write(f"flo node: {failed.exception()}\n")
+    failure = await ended
+    if failure is not None:
+        sys.stderr.write(f"flo node: {failure}\n")
         return 3
-    failed.cancel()
     logger.info("stopping")
+    await node.hand_over()
     await node.stop()
     return 0

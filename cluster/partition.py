@@ -80,6 +80,8 @@ class Partition:
         """The last proposal found no room in the log."""
         self.on_leader: Callable[[int, NodeId], None] = _tell_nobody
         """Called with (partition, leader) when this replica learns of a leader, or of none (0)."""
+        self.commands_applied = 0
+        """Since the node started, for the status document."""
         self._apply_again_at = 0.0
         self._apply_due = True
         self._clock = clock
@@ -207,6 +209,11 @@ class Partition:
         """Commands and reads that wait, for bounds and status."""
         return len(self._queue) + self._in_log_commands + self._reads.waiting
 
+    @property
+    def reads_served(self) -> int:
+        """Reads answered since the node started; only a leader serves any."""
+        return self._reads.served
+
     # --- proposing ---
 
     def _propose(self) -> None:
@@ -284,6 +291,7 @@ class Partition:
         self.group.note_applied(entries[-1].index)
         self._stamps.follow(self.replica.stamp_ms)
         for entry, outcomes in zip(entries, results, strict=True):
+            self.commands_applied += len(outcomes)
             batch = self._in_log.take(entry.index, entry.term)
             if batch is not None:
                 self._in_log_commands -= len(batch.waiters)

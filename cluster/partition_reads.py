@@ -60,6 +60,8 @@ class PartitionReads:
         self, partition_id: int, group: "RaftGroup", replica: "Replica", stamps: "Stamps"
     ) -> None:
         self.waiting = 0
+        self.served = 0
+        """Reads answered since the node started, for the status document."""
         self._partition_id = partition_id
         self._group = group
         self._replica = replica
@@ -162,6 +164,7 @@ class PartitionReads:
                         self._behind_clock.append(read)
                     else:
                         self.waiting -= 1
+                        self.served += 1
                         read.waiter.on_result(result)
 
     def _refuse(self, reads: list[_Read]) -> None:

@@ -137,7 +137,7 @@ class Router:
         max_bytes = self._limits.scan_page_bytes_max
 
         def gathered(results: "dict[int, tuple[object, ...]]") -> None:
-            done(self._page(list(results.values()), limit, max_bytes))
+            done(self._page(list(results.values()), limit, max_bytes, request.revision))
 
         gather = _Gather(self._partition_count, gathered, done)
         keys_only = body.keys_only or request.revision == 2
@@ -147,7 +147,9 @@ class Router:
             self._dispatcher.read(partition, SCAN, args, request.context, slot)
         gather.start()
 
-    def _page(self, results: "list[tuple[object, ...]]", limit: int, max_bytes: int) -> Answer:
+    def _page(
+        self, results: "list[tuple[object, ...]]", limit: int, max_bytes: int, revision: int
+    ) -> Answer:
         """Merges one page of each partition into one page in byte order."""
         pages = [cast(list[tuple[bytes, bytes]], result[1]) for result in results]
         # A partition that has more may have keys right after its last one: no page of the whole
@@ -160,11 +162,11 @@ class Router:
         for key, value in heapq.merge(*pages, key=_key_of):
             past_end = end is not None and key > end
             if past_end or len(entries) == limit or (entries and size > max_bytes):
-                return wire.Page(tuple(entries), self._cursors.make(entries[-1].key))
+                return wire.Page(tuple(entries), self._cursors.make(entries[-1].key, revision))
             entries.append(wire.PageEntry(key, value))
             size += len(key) + len(value)
         if end is not None:
-            return wire.Page(tuple(entries), self._cursors.make(entries[-1].key))
+            return wire.Page(tuple(entries), self._cursors.make(entries[-1].key, revision))
         return wire.Page(tuple(entries), None)
 
     # --- at this node ---

@@ -1,7 +1,7 @@
 """Where a scan goes on: the last key itself, or a name for it when the wire has no room.
 
-v2 allows 64 bytes. Longer keys are kept here, bounded and for a while; the cursor names the
-node that keeps them.
+v1 has room for every key, so that any node can go on. v2 allows 64 bytes: longer keys are kept
+here, bounded and for a while, and the cursor names the node that keeps them.
 """
 
 from collections import OrderedDict
@@ -10,12 +10,14 @@ from struct import Struct
 
 from cluster.clock import Clock
 from cluster.raft.types import NodeId
+from flo.wire.limits import V1_CURSOR_BYTES_MAX, V2_CURSOR_BYTES_MAX
 
 _KEY = b"k"
 _NAME = b"n"
 _NAMED = Struct("<HQ")
 
-KEY_BYTES_MAX = 60
+KEY_BYTES_MAX = {1: V1_CURSOR_BYTES_MAX - len(_KEY), 2: V2_CURSOR_BYTES_MAX - len(_KEY)}
+"""The longest key that a cursor of a revision holds."""
 KEPT_MAX = 10_000
 KEPT_S = 300.0
 _FIRST_BITS = 63
@@ -35,9 +37,9 @@ class ScanCursors:
         # Counting anew after a restart would take an old cursor for a new one of another scan.
         self._next = rng.getrandbits(_FIRST_BITS)
 
-    def make(self, last_key: bytes) -> bytes:
-        """A cursor of at most 61 bytes that continues after `last_key`."""
-        if len(last_key) <= KEY_BYTES_MAX:
+    def make(self, last_key: bytes, revision: int) -> bytes:
+        """A cursor that continues after `last_key`, for an answer of this wire revision."""
+        if len(last_key) <= KEY_BYTES_MAX[revision]:
             return _KEY + last_key
         now = self._clock.monotonic()
         while self._kept and (len(self._kept) >= KEPT_MAX or self._oldest() < now - KEPT_S):

@@ -1,17 +1,30 @@
 """Flo: key-value, queues and streams on a replicated cluster. This is the client.
 
-import asyncio
-from flo import FloClient
+Example:
+    import asyncio
+    from flo import FloClient
 
-async def main() -> None:
-    async with FloClient("localhost:9000") as client:
-        await client.kv.put("greeting", b"hello")
-        print(await client.kv.get("greeting"))
+    async def main() -> None:
+        async with FloClient("localhost:9000") as client:
+            await client.kv.put("greeting", b"hello")
+            found = await client.kv.get("greeting")
+            print(found.value)  # b'hello'
 
-asyncio.run(main())
+    asyncio.run(main())
+
+`flo.sync` has the same client for programs without an event loop.
 """
 
-from flo._retry import DEFAULT_RETRY_POLICY, RetryPolicy
+from flo._health import ClientHealth, NodeHealth
+from flo._observe import (
+    CallFinished,
+    CallRetried,
+    ClientEvent,
+    ClientObserver,
+    Connected,
+    ConnectFailed,
+    Disconnected,
+)
 from flo._version import __version__
 from flo.client import FloClient
 from flo.exceptions import (
@@ -28,6 +41,7 @@ from flo.exceptions import (
     InvalidMagicError,
     KeyTooLargeError,
     NamespaceTooLargeError,
+    NonRetryableError,
     NotConnectedError,
     NotFoundError,
     OverloadedError,
@@ -42,8 +56,10 @@ from flo.exceptions import (
     UnexpectedEofError,
     ValidationError,
     ValueTooLargeError,
+    WrongLoopError,
     is_connection_error,
 )
+from flo.retry import DEFAULT_RETRY_POLICY, RetryPolicy
 from flo.types import (
     Condition,
     DeleteOptions,
@@ -55,23 +71,33 @@ from flo.types import (
     KVIncrOptions,
     KVMGetOptions,
     MGetEntry,
+    OpCode,
     PutOptions,
     PutResult,
+    Ran,
+    Reason,
     ScanOptions,
     ScanResult,
     StatusCode,
     WaitFor,
 )
-from flo.wire.status import Ran, Reason
 
 __all__ = [
     "DEFAULT_RETRY_POLICY",
     "BadRequestError",
     "BlockTooLongError",
+    "CallFinished",
+    "CallRetried",
+    "ClientEvent",
+    "ClientHealth",
+    "ClientObserver",
     "Condition",
     "ConflictError",
+    "ConnectFailed",
+    "Connected",
     "ConnectionFailedError",
     "DeleteOptions",
+    "Disconnected",
     "FloClient",
     "FloError",
     "GenericServerError",
@@ -90,8 +116,11 @@ __all__ = [
     "KeyTooLargeError",
     "MGetEntry",
     "NamespaceTooLargeError",
+    "NodeHealth",
+    "NonRetryableError",
     "NotConnectedError",
     "NotFoundError",
+    "OpCode",
     "OverloadedError",
     "PayloadTooLargeError",
     "ProtocolError",
@@ -113,6 +142,7 @@ __all__ = [
     "ValidationError",
     "ValueTooLargeError",
     "WaitFor",
+    "WrongLoopError",
     "__version__",
     "is_connection_error",
 ]

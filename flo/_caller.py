@@ -1,30 +1,30 @@
 """One request from the caller's task to its answer: routing, deadline, retries, exactly once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from threading import get_ident
 from typing import Final, TypeVar, cast
 
 from flo import _failures as failures
+from flo._call import Call, Era
 from flo._deadlines import Deadlines
 from flo._endpoints import Endpoint
-from flo._retry import RetryPolicy
+from flo._home import Home
+from flo._observe import CallRetried, Reporter
 from flo._router import Router
 from flo._sessions import Session, Sessions
 from flo._slots import Slots
 from flo._transport import Channel, Expired, Lost, Reply
+from flo._watch import CallWatch
 from flo.exceptions import (
-    ConnectionFailedError,
     FloError,
     NotConnectedError,
-    Outcome,
-    OverloadedError,
-    RequestTimeoutError,
+    UnexpectedEofError,
     ValidationError,
 )
-from flo.types import StatusCode
+from flo.retry import RetryPolicy
 from flo.wire.messages import (
     Body,
-    CallContext,
     OpenSession,
     PartitionTable,
     PartitionTableRequest,
@@ -33,9 +33,8 @@ from flo.wire.messages import (
 )
 from flo.wire.status import Ran, Reason, Refusal
 
+# A day. Whoever gives more means "for ever", and gets a day.
 TIMEOUT_MS_MAX = 86_400_000
-# The server shall give up a little before us: its refusal says more than silence.
-_ANSWER_MARGIN_MAX_MS = 200
 # With less time than this left, another try has no chance.
 _TRY_MIN_S = 0.02
 
@@ -44,79 +43,34 @@ _FAILED: Final = (Refusal, Lost, Expired)
 _T = TypeVar("_T")
 
 
-class Call:
-    """What one call has gone through so far."""
-
-    __slots__ = (
-        "attempts",
-        "body",
-        "channel",
-        "deadline",
-        "is_write",
-        "may_have_run",
-        "partition",
-        "sequence",
-        "session",
-    )
-
-    def __init__(
-        self, body: Body, partition: int | None, deadline: float, *, is_write: bool
-    ) -> None:
-        self.body = body
-        self.partition = partition
-        self.deadline = deadline
-        self.is_write = is_write
-        self.attempts = 0
-        self.channel: Channel | None = None
-        # Set for a write once it has its place in a session; floor and sequence stay the same from
-        # try to try, which is what makes the tries one write.
-        self.session: Session | None = None
-        self.sequence = (0, 0)
-        self.may_have_run = False
-
-    @property
-    def outcome(self) -> Outcome:
-        """What is known if the call ended here. A read has no effect that could be unknown."""
-        return "unknown" if self.is_write and self.may_have_run else "not_applied"
-
-    def enter(self, session: Session) -> None:
-        """Takes a place in a session. The floor is noted now: it must not pass the sequence."""
-        sequence = session.begin()
-        self.session = session
-        self.sequence = (sequence, session.floor)
-
-    def leave(self) -> None:
-        """Gives the place up: nobody awaits that sequence any more."""
-        if self.session is not None:
-            self.session.end(self.sequence[0])
-            self.session = None
-
-    def context(self, remaining_s: float) -> CallContext:
-        remaining_ms = int(remaining_s * 1000)
-        margin_ms = min(remaining_ms // 10, _ANSWER_MARGIN_MAX_MS)
-        deadline_ms = max(1, remaining_ms - margin_ms)
-        session = self.session
-        if session is None:
-            return CallContext(None, None, None, False, deadline_ms)
-        sequence, floor = self.sequence
-        return CallContext(session.session_id, sequence, floor, False, deadline_ms)
-
-
 class Caller:
-    """Makes calls. Past `in_flight_max` of them further ones wait, first come first served."""
+    """Makes calls. Past `in_flight_max` of them further ones wait, first come first served.
+
+    `watch` is told about every call of the program; None is free.
+    """
 
     def __init__(
-        self, router: Router, *, timeout_ms: float, retry: RetryPolicy, in_flight_max: int
+        self,
+        router: Router,
+        reporter: Reporter,
+        *,
+        timeout_ms: float,
+        retry: RetryPolicy,
+        in_flight_max: int,
+        watch: CallWatch | None = None,
     ) -> None:
         self._router = router
-        self._timeout_s = _seconds(timeout_ms)
+        self._reporter = reporter
+        self._timeout_s = timeout_s(timeout_ms)
         self._retry = retry
         self._in_flight_max = in_flight_max
-        self._slots = Slots(in_flight_max)
-        self._loop = asyncio.get_running_loop()
+        self._watch = watch
+        self.slots = Slots(in_flight_max)
+        self.home = Home()
+        self._loop = self.home.loop
         self._deadlines = Deadlines(self._loop)
         self.sessions = Sessions(self._open_session)
-        self._closed = False
+        self._era = Era()
 
     def partition_of(self, namespace: bytes, key: bytes) -> int:
         """Where a key lives."""
@@ -124,10 +78,15 @@ class Caller:
 
     def close(self) -> None:
         """Calls that are under way end with NotConnectedError, or as what they were answered."""
-        self._closed = True
+        self._era.ended = Lost(NotConnectedError, "the client was closed")
         self._deadlines.close()
 
-    async def call(
+    def interrupt(self) -> None:
+        """Calls that are under way end as soon as their connection does; new ones may be made."""
+        self._era.ended = Lost(UnexpectedEofError, "interrupted by the program")
+        self._era = Era()
+
+    def call(
         self,
         body: Body,
         *,
@@ -135,16 +94,64 @@ class Caller:
         is_write: bool = False,
         timeout_ms: float | None = None,
         wait_ms: int = 0,
-    ) -> Result:
+    ) -> Coroutine[None, None, Result]:
         """The result. `wait_ms`, the time the server may wait, comes on top of the time-out.
 
         Raises FloError: everything but success.
         """
-        timeout_s = self._timeout_s if timeout_ms is None else _seconds(timeout_ms)
-        call = Call(
-            body, partition, self._loop.time() + timeout_s + wait_ms / 1000, is_write=is_write
+        if get_ident() != self.home.thread or not self._loop.is_running():
+            self.home.check()
+        budget_s = self._timeout_s if timeout_ms is None else timeout_s(timeout_ms)
+        if wait_ms:
+            budget_s += wait_ms / 1000
+        deadline = self._loop.time() + budget_s
+        call = Call(body, partition, deadline, budget_s, self._era, is_write=is_write)
+        if self._watch is None:
+            return self._run(call)
+        return self._watch.watch(call, self._run(call))
+
+    def call_node(
+        self, endpoint: Endpoint, body: Body, *, timeout_ms: float | None = None
+    ) -> Coroutine[None, None, Result]:
+        """The result of one node and no other, without another try. Raises FloError."""
+        self.home.check()
+        call = self._plain_call(body, timeout_ms)
+        work = self._run_at(endpoint, call)
+        return work if self._watch is None else self._watch.watch(call, work)
+
+    async def partition_table(self, timeout_ms: float | None = None) -> PartitionTable:
+        """The partition table of any node. The program's watch is not told. Raises FloError."""
+        call = self._plain_call(PartitionTableRequest(), timeout_ms)
+        return cast(PartitionTable, await self._run(call))
+
+    def _plain_call(self, body: Body, timeout_ms: float | None) -> Call:
+        """A read that is about no partition."""
+        budget_s = self._timeout_s if timeout_ms is None else timeout_s(timeout_ms)
+        deadline = self._loop.time() + budget_s
+        return Call(body, None, deadline, budget_s, self._era, is_write=False)
+
+    async def _run_at(self, endpoint: Endpoint, call: Call) -> Result:
+        channel = await self._within(
+            call, self._router.pool.open(endpoint), lambda: f"no connection to {endpoint}"
         )
-        if not self._slots.take():
+        reply = await self._attempt(call, channel)
+        if isinstance(reply, _FAILED):
+            raise self._error(call, reply)
+        return reply
+
+    async def _open_session(self, partition: int, deadline: float) -> int:
+        # A retry may leave a session that nobody uses; it expires. So this needs no session itself.
+        budget_s = deadline - self._loop.time()
+        body = OpenSession(partition)
+        call = Call(body, partition, deadline, budget_s, self._era, is_write=False)
+        while True:
+            reply = await self._attempt(call)
+            if not isinstance(reply, _FAILED):
+                return cast(SessionOpened, reply).session
+            await self._recover(call, reply)
+
+    async def _run(self, call: Call) -> Result:
+        if not self.slots.take():
             await self._wait_for_slot(call)
         try:
             while True:
@@ -154,53 +161,25 @@ class Caller:
                 await self._recover(call, reply)
         finally:
             call.leave()
-            self._slots.release()
+            self.slots.release()
 
-    async def call_node(
-        self, endpoint: Endpoint, body: Body, *, timeout_ms: float | None = None
-    ) -> Result:
-        """The result of one node and no other, without another try. Raises FloError."""
-        timeout_s = self._timeout_s if timeout_ms is None else _seconds(timeout_ms)
-        call = Call(body, None, self._loop.time() + timeout_s, is_write=False)
-        channel = await self._within(
-            call, self._router.pool.open(endpoint), lambda: f"no connection to {endpoint} in time"
-        )
-        reply = await self._exchange(call, channel)
-        if isinstance(reply, _FAILED):
-            raise self._error(call, reply)
-        return reply
-
-    async def partition_table(self) -> PartitionTable:
-        """The partition table of any node. Raises FloError."""
-        return cast(PartitionTable, await self.call(PartitionTableRequest()))
-
-    async def _open_session(self, partition: int, deadline: float) -> int:
-        # A retry may leave a session that nobody uses; it expires. So this needs no session itself.
-        call = Call(OpenSession(partition), partition, deadline, is_write=False)
-        while True:
-            reply = await self._attempt(call)
-            if not isinstance(reply, _FAILED):
-                return cast(SessionOpened, reply).session
-            await self._recover(call, reply)
-
-    async def _attempt(self, call: Call) -> Reply:
-        if self._closed:
-            raise NotConnectedError("the client is closed", outcome=call.outcome)
+    async def _attempt(self, call: Call, channel: Channel | None = None) -> Reply:
+        """Sends the request, on `channel` if given, and waits for what comes of it."""
+        if call.era.ended is not None:
+            raise failures.ended_error(call, call.era.ended)
         call.attempts += 1
         if call.is_write and call.session is None:
-            await self._enter_session(call)
-        if call.attempts == 1:
-            channel = self._router.channel(call.partition)
-        else:
-            channel = self._router.other_channel(call.partition, call.channel)
-        if channel is None or channel.congested:
-            channel = await self._within(
-                call, self._usable_channel(call), self._unreachable_message
-            )
-        return await self._exchange(call, channel)
-
-    async def _exchange(self, call: Call, channel: Channel) -> Reply:
-        """Sends a request and waits for what comes of it, within the call's time."""
+            session = self.sessions.current(cast(int, call.partition))
+            call.enter(await self._new_session(call) if session is None else session)
+        if channel is None:
+            if call.attempts == 1:
+                channel = self._router.channel(call.partition)
+            else:
+                channel = self._router.other_channel(call.partition, call.channel)
+            if channel is None or channel.congested:
+                channel = await self._within(
+                    call, self._usable_channel(call), self._unreachable_message
+                )
         call.channel = channel
         reply = channel.send(call.body, call.context(call.deadline - self._loop.time()))
         waiting = self._deadlines.add(reply, call.deadline)
@@ -215,6 +194,8 @@ class Caller:
             raise self._error(call, reply)
         if isinstance(reply, Lost):
             call.may_have_run = True
+            if call.era.ended is not None:
+                raise self._error(call, reply)
             self._router.refresh()
         elif reply.reason is Reason.SESSION_UNKNOWN:
             self._forget_session(call, reply)
@@ -224,12 +205,21 @@ class Caller:
             call.may_have_run = call.may_have_run or reply.ran is not Ran.NO
             if failures.is_stale_route(reply):
                 self._router.refresh()
-        if call.attempts >= self._retry.max_attempts:
-            raise self._error(call, reply)
         remaining_s = call.deadline - self._loop.time()
-        if remaining_s < _TRY_MIN_S:
+        if call.attempts >= self._retry.max_attempts or remaining_s < _TRY_MIN_S:
             raise self._error(call, reply)
-        await asyncio.sleep(min(self._retry.pause_s(call.attempts), remaining_s / 2))
+        pause_s = min(self._retry.pause_s(call.attempts), remaining_s / 2)
+        self._reporter.report(
+            CallRetried(
+                call.operation,
+                call.partition,
+                call.endpoint,
+                call.attempts,
+                pause_s * 1000,
+                reply.message,
+            )
+        )
+        await asyncio.sleep(pause_s)
 
     def _forget_session(self, call: Call, refusal: Refusal) -> None:
         """Makes room for a new session if the write certainly has not run in the old one."""
@@ -241,35 +231,23 @@ class Caller:
         call.leave()
 
     def _error(self, call: Call, reply: Refusal | Lost | Expired) -> FloError:
-        if isinstance(reply, Lost):
-            if self._closed:
-                return NotConnectedError("the client was closed", outcome=call.outcome)
-            return failures.lost_error(reply, call.outcome)
+        if isinstance(reply, Refusal):
+            return failures.refusal_error(call, reply)
+        call.may_have_run = True
         if isinstance(reply, Expired):
-            call.may_have_run = True
-            return RequestTimeoutError(
-                f"no answer within the time-out, in {call.attempts} tries: a write may have been"
-                " executed, so read before you repeat it",
-                outcome=call.outcome,
-            )
-        known = call.outcome
-        if call.is_write and reply.ran is not Ran.NO:
-            known = "unknown"
-        elif not failures.is_of_the_node(reply):
-            known = "not_applied"
-        return failures.refusal_error(reply, known)
+            return failures.timeout_error(call)
+        if call.era.ended is not None:
+            return failures.ended_error(call, call.era.ended)
+        return failures.lost_error(call, reply)
 
-    async def _enter_session(self, call: Call) -> None:
+    async def _new_session(self, call: Call) -> Session:
         partition = call.partition
         assert partition is not None, "a write has a key, and so a partition"
-        session = self.sessions.current(partition)
-        if session is None:
-            session = await self._within(
-                call,
-                self.sessions.obtain(partition, call.deadline),
-                lambda: "no session could be opened within the time-out",
-            )
-        call.enter(session)
+        return await self._within(
+            call,
+            self.sessions.obtain(partition, call.deadline),
+            lambda: "no session could be opened",
+        )
 
     async def _usable_channel(self, call: Call) -> Channel:
         while True:
@@ -280,14 +258,14 @@ class Caller:
                 await channel.writable()
             else:
                 return channel
-            if self._closed:
-                raise NotConnectedError("the client was closed", outcome=call.outcome)
+            if call.era.ended is not None:
+                raise failures.ended_error(call, call.era.ended)
 
     def _unreachable_message(self) -> str:
         pool = self._router.pool
         if pool.connected:
-            return "the node did not take the request within the time-out: it is overloaded"
-        return f"no node could be reached within the time-out: {pool.describe_failures()}"
+            return "the node took no request for the whole time: it is overloaded"
+        return f"no node could be reached: {pool.describe_failures()}"
 
     async def _within(self, call: Call, work: Awaitable[_T], message: Callable[[], str]) -> _T:
         """What the work gives. Raises ConnectionFailedError when the call's time ends first."""
@@ -297,23 +275,18 @@ class Caller:
         except TimeoutError as error:
             if isinstance(error, FloError):
                 raise
-            raise ConnectionFailedError(message(), outcome=call.outcome) from None
+            raise failures.unreachable_error(call, message()) from None
 
     async def _wait_for_slot(self, call: Call) -> None:
         try:
             async with asyncio.timeout_at(call.deadline):
-                await self._slots.wait()
+                await self.slots.wait()
         except TimeoutError:
-            raise OverloadedError(
-                f"{self._in_flight_max} calls of this client were under way for the whole time-out:"
-                " make fewer at a time, or raise in_flight_max",
-                StatusCode.OVERLOADED,
-                reason=Reason.TOO_MANY_PROPOSALS,
-                ran=Ran.NO,
-            ) from None
+            raise failures.slots_error(call, self._in_flight_max) from None
 
 
-def _seconds(timeout_ms: float) -> float:
-    if not 0 < timeout_ms <= TIMEOUT_MS_MAX:
-        raise ValidationError(f"timeout_ms of {timeout_ms}: more than 0, at most {TIMEOUT_MS_MAX}")
-    return timeout_ms / 1000
+def timeout_s(timeout_ms: float) -> float:
+    """The seconds of a time-out given in milliseconds. Raises ValidationError."""
+    if not timeout_ms > 0:
+        raise ValidationError(f"timeout_ms of {timeout_ms}: it must be more than 0")
+    return min(timeout_ms, TIMEOUT_MS_MAX) / 1000

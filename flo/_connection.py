@@ -1,23 +1,40 @@
 """A TCP connection to one node, shared by all tasks of a client."""
 
 import asyncio
-import logging
 from typing import cast
 
 from flo._endpoints import Endpoint
 from flo._transport import Channel, Lost, LostCallback, Reply
-from flo.exceptions import FloError, ProtocolError, UnexpectedEofError, ValidationError
+from flo.exceptions import (
+    FloError,
+    IncompleteResponseError,
+    InvalidChecksumError,
+    InvalidMagicError,
+    PayloadTooLargeError,
+    ProtocolError,
+    UnexpectedEofError,
+    ValidationError,
+)
 from flo.wire.client import ClientConnection
-from flo.wire.errors import LocalProtocolError
+from flo.wire.connection import REQUEST_BYTES_MAX_DEFAULT
+from flo.wire.errors import Fault, LocalProtocolError
 from flo.wire.errors import ProtocolError as WireError
 from flo.wire.messages import Body, CallContext
+from flo.wire.status import Ran, Reason, Refusal
 
 # More than the in-flight limit of a client: a cancelled call leaves its request here until the
 # answer comes, and this bounds those.
 UNANSWERED_MAX = 20_000
 UNSENT_BYTES_MAX = 4 << 20
 
-_logger = logging.getLogger("flo")
+_ERROR_OF_FAULT: dict[Fault, type[ProtocolError]] = {
+    "magic": InvalidMagicError,
+    "length": PayloadTooLargeError,
+    "checksum": InvalidChecksumError,
+    "content": IncompleteResponseError,
+    "other": ProtocolError,
+    "refused": ProtocolError,
+}
 
 
 class TcpConnector:
@@ -51,6 +68,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._long: dict[int, int] = {}
+        """Requests so long that a server may take them for no frame at all, with their lengths."""
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._paused = False
@@ -77,6 +96,14 @@ class Connection(asyncio.Protocol):
             or len(self._replies) >= UNANSWERED_MAX
         )
 
+    @property
+    def unanswered(self) -> int:
+        return len(self._replies)
+
+    @property
+    def end_reason(self) -> str:
+        return self._lost.message
+
     def send(self, body: Body, context: CallContext) -> asyncio.Future[Reply]:
         reply: asyncio.Future[Reply] = self._loop.create_future()
         if self._closed.is_set() or self._transport is None:
@@ -91,6 +118,8 @@ class Connection(asyncio.Protocol):
         self._replies[request_id] = reply
         if not self._unsent:
             self._loop.call_soon(self._flush)
+        if len(frame) > REQUEST_BYTES_MAX_DEFAULT:
+            self._long[request_id] = len(frame)
         self._unsent.append(frame)
         self._unsent_bytes += len(frame)
         return reply
@@ -151,15 +180,15 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
             self._lost = self._lost._replace(message=f"{self._lost.message}: {exc}")
-        _logger.debug("%s", self._lost.message)
         self._transport = None
         self._closed.set()
         self._writable.set()
+        # First, while what is unanswered can still be told.
+        self._on_lost(self)
         replies, self._replies = self._replies, {}
         for reply in replies.values():
             if not reply.done():
                 reply.set_result(self._lost)
-        self._on_lost(self)
 
     def _flush(self) -> None:
         frames, self._unsent, self._unsent_bytes = self._unsent, [], 0
@@ -169,7 +198,17 @@ class Connection(asyncio.Protocol):
             self._writable.set()
 
     def _garbage(self, error: WireError) -> None:
-        self._end(ProtocolError, f"{self._endpoint} broke the protocol: {error}")
+        if error.fault == "refused":
+            self._blame_longest(error.refusal.message)
+        self._end(_ERROR_OF_FAULT[error.fault], f"{self._endpoint} broke the protocol: {error}")
+
+    def _blame_longest(self, message: str) -> None:
+        """A frame too long is refused unread, so without its id: it was the longest, if any."""
+        unanswered = self._long.keys() & self._replies.keys()
+        if unanswered:
+            reply = self._replies.pop(max(unanswered, key=self._long.__getitem__))
+            if not reply.done():
+                reply.set_result(Refusal(Reason.FIELD_TOO_LONG, Ran.NO, message))
 
     def _end(self, error: type[FloError], message: str) -> None:
         if self._transport is not None and not self._transport.is_closing():

@@ -50,6 +50,11 @@ def _without_scheme(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if not separator:
         return text
+    if scheme.lower() == "flos":
+        raise InvalidEndpointError(
+            f"endpoint {text!r} asks for TLS, which is not supported: write flo://host:port, and"
+            " protect the network another way"
+        )
     if f"{scheme.lower()}://" != _SCHEME:
         raise InvalidEndpointError(
             f"endpoint {text!r} has scheme {scheme}://: write flo://host:port or host:port"

@@ -1,12 +1,17 @@
 """Namespaces and keys as bytes, refused here if no server would take them."""
 
+from typing import cast
+
 from flo.exceptions import KeyTooLargeError, NamespaceTooLargeError, ValidationError
 from flo.wire.limits import KEY_WITH_NAMESPACE_BYTES_MAX, NAMESPACE_BYTES_MAX
 
 
 def encode_namespace(namespace: str) -> bytes:
     """The bytes of a namespace; the empty one is the server's default."""
-    encoded = namespace.encode()
+    try:
+        encoded = namespace.encode()
+    except UnicodeEncodeError as error:
+        raise _no_text("namespace", namespace, error) from error
     if len(encoded) > NAMESPACE_BYTES_MAX:
         raise NamespaceTooLargeError(
             f"namespace of {len(encoded)} bytes: at most {NAMESPACE_BYTES_MAX}"
@@ -26,7 +31,10 @@ def encode_key(namespace: bytes, key: str | bytes) -> bytes:
 
 def encode_prefix(namespace: bytes, prefix: str | bytes) -> bytes:
     """The same for the beginning of a key, which may be empty."""
-    encoded = prefix.encode("utf-8", "surrogateescape") if isinstance(prefix, str) else prefix
+    try:
+        encoded = prefix.encode("utf-8", "surrogateescape") if isinstance(prefix, str) else prefix
+    except UnicodeEncodeError as error:
+        raise _no_text("key", cast(str, prefix), error) from error
     if len(encoded) + len(namespace) > KEY_WITH_NAMESPACE_BYTES_MAX:
         raise KeyTooLargeError(
             f"key of {len(encoded)} bytes: at most {KEY_WITH_NAMESPACE_BYTES_MAX - len(namespace)}"
@@ -40,3 +48,7 @@ def encode_prefix(namespace: bytes, prefix: str | bytes) -> bytes:
 def decode_key(key: bytes) -> str:
     """A key as text; bytes that are not UTF-8 survive the way there and back."""
     return key.decode("utf-8", "surrogateescape")
+
+
+def _no_text(what: str, text: str, error: UnicodeEncodeError) -> ValidationError:
+    return ValidationError(f"{what} {text!r} is no valid text: {error.reason}")

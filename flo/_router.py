@@ -51,6 +51,11 @@ class Router:
         """0 before the first table came."""
         return len(self._leaders)
 
+    @property
+    def leaders_known(self) -> int:
+        """How many partitions have a leader that we know the address of."""
+        return sum(leader is not None for leader in self._leaders)
+
     def partition_of(self, namespace: bytes, key: bytes) -> int:
         """Where a key lives. Only after the first table came."""
         return partition_of(namespace, key, len(self._leaders))

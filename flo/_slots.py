@@ -20,6 +20,16 @@ class Slots:
         # Never holds a waiter that gave up: it takes itself out.
         self._waiters: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def free(self) -> int:
+        """How many can be taken at once."""
+        return self._free
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for one."""
+        return len(self._waiters)
+
     def take(self) -> bool:
         """Takes a slot if one is free."""
         if self._free:

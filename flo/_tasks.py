@@ -19,7 +19,11 @@ class TaskOwner:
         """Opens the group. Must be awaited before `spawn`."""
         opened = asyncio.Event()
         self._supervisor = asyncio.create_task(self._supervise(opened), name="flo client")
-        await opened.wait()
+        try:
+            await opened.wait()
+        except BaseException:
+            await self.close()
+            raise
 
     @property
     def is_open(self) -> bool:

@@ -49,6 +49,16 @@ class Channel(Protocol):
         """Too much waits to be sent or answered: await `writable` before sending more."""
         ...
 
+    @property
+    def unanswered(self) -> int:
+        """How many requests it owes an answer, abandoned ones included."""
+        ...
+
+    @property
+    def end_reason(self) -> str:
+        """Why it ended. Only after it has."""
+        ...
+
     def send(self, body: Body, context: CallContext) -> asyncio.Future[Reply]:
         """Sends one request. Cancelling the future abandons the answer, not the channel.
 

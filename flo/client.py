@@ -1,27 +1,24 @@
 """The client: connections to a cluster, shared by all tasks of a program."""
 
 import asyncio
+import copy
 import json
 import logging
+from time import perf_counter
 from typing import cast
 
-from flo._caller import Caller
+from flo._caller import Caller, timeout_s
 from flo._connection import TcpConnector
 from flo._endpoints import parse_endpoint, parse_endpoints
+from flo._health import ClientHealth
+from flo._link import Link, LinkSettings
 from flo._names import encode_namespace
-from flo._pool import Pool
-from flo._retry import DEFAULT_RETRY_POLICY, RetryPolicy
-from flo._router import Router
-from flo._tasks import TaskOwner
+from flo._observe import ClientObserver
 from flo._transport import Connector
-from flo.exceptions import (
-    ConnectionFailedError,
-    NotConnectedError,
-    ProtocolError,
-    ValidationError,
-)
+from flo.exceptions import NotConnectedError, ProtocolError, ValidationError
 from flo.kv import KVOperations
-from flo.wire.messages import ClusterStatus, ClusterStatusRequest
+from flo.retry import DEFAULT_RETRY_POLICY, RetryPolicy
+from flo.wire.messages import ClusterStatus, ClusterStatusRequest, Ping
 
 IN_FLIGHT_MAX_DEFAULT = 10_000
 
@@ -31,12 +28,13 @@ _logger = logging.getLogger("flo")
 class FloClient:
     """A client of one cluster.
 
-    async with FloClient("10.0.0.1:9000,10.0.0.2:9000") as client:
-        await client.kv.put("greeting", b"hello")
-
     One client serves a whole program: thousands of tasks may call it at once, over one connection
     per node. It finds the leaders by itself, reconnects by itself, and tries calls again within
     their time; a write is executed exactly once for all that.
+
+    Example:
+        async with FloClient("localhost:9000,localhost:9001") as client:
+            await client.kv.put("greeting", b"hello")
     """
 
     def __init__(
@@ -49,86 +47,174 @@ class FloClient:
         retry: RetryPolicy = DEFAULT_RETRY_POLICY,
         in_flight_max: int = IN_FLIGHT_MAX_DEFAULT,
         connector: Connector | None = None,
+        observer: ClientObserver | None = None,
+        tracing: bool | None = None,
     ) -> None:
         """Prepares a client; nothing is sent before `connect`.
 
         endpoint: `host:port`, several with commas between; `flo://` may stand before.
         namespace: where the keys are, unless an operation's options say otherwise.
-        timeout_ms: how long a call may take with all its tries, unless it says otherwise.
-        debug: logs connections and retries to the logger "flo".
+        timeout_ms: how long a call may take with all its tries, unless it says otherwise; a get's
+            `wait_ms` comes on top. At most a day: more counts as a day.
+        debug: shows what the client logs about connections and retries.
         retry: how often calls are tried again, and after which pauses.
         in_flight_max: calls under way at once; further ones wait, first come first served.
         connector: opens the connections, instead of TCP.
+        observer: is called with an event for each call, retry and connection.
+        tracing: whether calls make OpenTelemetry spans. With None they do if the program has set
+            OpenTelemetry up when the client connects.
 
         Raises InvalidEndpointError, ValidationError.
         """
         if in_flight_max < 1:
             raise ValidationError(f"in_flight_max of {in_flight_max}: at least 1 is needed")
-        self._endpoints = parse_endpoints(endpoint)
-        self._namespace = namespace
-        self._timeout_ms = timeout_ms
-        self._retry = retry
-        self._in_flight_max = in_flight_max
-        self._connector = TcpConnector() if connector is None else connector
-        self._tasks = TaskOwner()
-        self._router: Router | None = None
-        self._caller: Caller | None = None
-        self.kv = KVOperations(self._open_caller, encode_namespace(namespace))
+        timeout_s(timeout_ms)
+        # Another client when this is a view of it: only that one holds the connections.
+        self._origin = self
+        self._settings = LinkSettings(
+            endpoints=parse_endpoints(endpoint),
+            timeout_ms=timeout_ms,
+            retry=retry,
+            in_flight_max=in_flight_max,
+            connector=TcpConnector() if connector is None else connector,
+            observer=observer,
+            tracing=tracing,
+        )
+        self._link: Link | None = None
+        self._opening = asyncio.Lock()
+        self._use_namespace(namespace)
         if debug:
-            _logger.setLevel(logging.DEBUG)
+            _show_log()
+
+    def with_namespace(self, name: str) -> "FloClient":
+        """The same client with another default namespace: a view over the same connections.
+
+        Cheap enough to be made for each request. Closing the view closes nothing; once this client
+        is closed, calls through the view raise NotConnectedError.
+
+        Example:
+            orders = client.with_namespace("orders")
+            await orders.kv.put("1", b"paid")
+        """
+        view = copy.copy(self)
+        view._use_namespace(name)
+        return view
 
     @property
     def namespace(self) -> str:
         """The namespace of operations whose options name none."""
         return self._namespace
 
+    def get_namespace(self, override: str | None) -> str:
+        """The namespace an operation uses whose options name `override`, or None.
+
+        Example:
+            print(client.get_namespace(None), client.get_namespace("orders"))  # default orders
+        """
+        return self._namespace if override is None else override
+
     @property
     def is_connected(self) -> bool:
         """Whether at least one node is connected right now."""
-        return self._router is not None and self._router.pool.connected
+        link = self._origin._link
+        return link is not None and link.connected
 
     async def connect(self) -> "FloClient":
         """Connects to the cluster and learns its partitions; returns the client.
 
-        Needs one reachable node. Raises ConnectionFailedError, or what the node answered.
+        Needs one reachable node, and takes `timeout_ms` at most. Raises ConnectionFailedError, or
+        what the node answered.
+
+        Example:
+            client = await FloClient("localhost:9000").connect()
+            await client.close()
         """
-        if self._caller is not None:
+        if self._origin is not self:
+            # A view connects nothing; this raises when there is nothing to share.
+            self._open_caller()
             return self
-        await self._tasks.start()
-        try:
-            await self._connect()
-        except BaseException:
-            await self.close()
-            raise
+        await self._open(None)
         return self
 
     async def close(self) -> None:
-        """Ends all connections. Calls under way end with NotConnectedError. May be called twice."""
-        caller, self._caller = self._caller, None
-        router, self._router = self._router, None
-        if caller is not None:
-            caller.close()
-        await self._tasks.close()
-        if router is not None:
-            await router.pool.close()
+        """Ends all connections. Calls under way end with NotConnectedError. May be called twice.
+
+        A client whose event loop has ended, or whose process was forked, is only forgotten: its
+        connections are not this loop's, or not this process's, to close.
+
+        Example:
+            client = FloClient("localhost:9000")
+            await client.connect()
+            await client.close()
+        """
+        if self._origin is not self or self._link is None:
+            return
+        if not self._link.gone:
+            self._link.caller.home.check()
+        link, self._link, self._opening = self._link, None, asyncio.Lock()
+        if not link.gone:
+            await link.close()
+
+    def interrupt(self) -> None:
+        """Ends all connections at once, and every call under way with UnexpectedEofError.
+
+        The client stays open: the next call connects again. Does nothing when it is not open.
+
+        Example:
+            client.interrupt()
+            await client.kv.get("greeting")  # connects again
+        """
+        link = self._origin._link
+        if link is not None:
+            link.interrupt()
 
     async def reconnect(self, *, timeout: float = 300.0) -> None:
-        """Returns when a node is connected, or connects a client that is not open.
+        """Returns when a node is connected; opens a client that is not open.
 
         Calls do this by themselves; it is for programs that want to wait for the cluster. `timeout`
         is in seconds. Raises ConnectionFailedError.
+
+        Example:
+            await client.reconnect(timeout=60)
         """
-        if self._router is None:
-            await self.connect()
-            return
-        pool = self._router.pool
-        try:
-            async with asyncio.timeout(timeout):
-                await pool.wait_ready()
-        except TimeoutError:
-            raise ConnectionFailedError(
-                f"no node could be reached in {timeout:g} s: {pool.describe_failures()}"
-            ) from None
+        if self._origin is not self:
+            self._open_caller()
+            await self._origin.reconnect(timeout=timeout)
+        elif self._link is None:
+            await self._open(timeout)
+        else:
+            await self._link.wait_connected(timeout)
+
+    def health(self) -> ClientHealth:
+        """How the connections are right now. Asks nobody, and may be called from any thread.
+
+        Example:
+            for node in client.health().nodes:
+                print(node.endpoint, node.connected, node.unanswered, node.last_error)
+        """
+        link = self._origin._link
+        return ClientHealth((), 0, 0, 0, 0) if link is None else link.health()
+
+    async def ping(self, node: str | None = None, *, timeout_ms: float | None = None) -> float:
+        """Asks a node for a sign of life; returns how long the answer took, in milliseconds.
+
+        `node` is its client address, "host:port"; any node when None. An answer says that the node
+        runs, not that its partitions have leaders. Raises FloError.
+
+        Example:
+            print(f"answered in {await client.ping():.2f} ms")
+        """
+        link = self._open_link()
+        # Not the loop's clock: uvloop's counts milliseconds, and stands still within a turn.
+        began_s = perf_counter()
+        if node is None:
+            await link.caller.call(Ping(), timeout_ms=timeout_ms)
+            return (perf_counter() - began_s) * 1000
+        endpoint = parse_endpoint(node)
+        await link.caller.call_node(endpoint, Ping(), timeout_ms=timeout_ms)
+        took_s = perf_counter() - began_s
+        link.pool.note_round_trip(endpoint, took_s)
+        return took_s * 1000
 
     async def cluster_status(
         self, node: str | None = None, *, timeout_ms: float | None = None
@@ -136,6 +222,10 @@ class FloClient:
         """How one node sees the cluster: nodes, partitions, leaders, terms and indexes.
 
         `node` is the client address of the node to ask, "host:port"; any node when None.
+
+        Example:
+            status = await client.cluster_status()
+            print(status["partition_count"], "partitions")  # 8 partitions
         """
         caller = self._open_caller()
         request = ClusterStatusRequest()
@@ -151,32 +241,34 @@ class FloClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _connect(self) -> None:
-        router = Router(self._forget_sessions)
-        pool = Pool(self._endpoints, self._connector, self._tasks, router.changed)
-        router.attach(pool)
-        caller = Caller(
-            router,
-            timeout_ms=self._timeout_ms,
-            retry=self._retry,
-            in_flight_max=self._in_flight_max,
-        )
-        self._router, self._caller = router, caller
-        await pool.connect_first()
-        router.learn(await caller.partition_table())
-        if not router.partition_count:
-            raise ProtocolError("the node knows no partitions: is it a node of a founded cluster?")
-        pool.start()
-        self._tasks.spawn(router.keep_fresh(caller.partition_table), "flo partition table")
+    async def _open(self, wait_s: float | None) -> None:
+        if self._link is not None and self._link.gone:
+            self._link, self._opening = None, asyncio.Lock()
+        if self._link is not None:
+            self._link.caller.home.check()
+            return
+        async with self._opening:
+            # Another task may have been quicker.
+            if self._link is None:
+                link = Link(self._settings)
+                await link.open(wait_s)
+                self._link = link
 
-    def _forget_sessions(self) -> None:
-        if self._caller is not None:
-            self._caller.sessions.discard_all()
+    def _open_link(self) -> Link:
+        link = self._origin._link
+        if link is None:
+            if self._origin is not self:
+                raise NotConnectedError("the client that this one is a view of is not connected")
+            raise NotConnectedError("the client is not connected: use `async with`, or `connect()`")
+        return link
 
     def _open_caller(self) -> Caller:
-        if self._caller is None:
-            raise NotConnectedError("the client is not connected: use `async with`, or `connect()`")
-        return self._caller
+        return self._open_link().caller
+
+    def _use_namespace(self, name: str) -> None:
+        """Binds everything that has a default namespace to one."""
+        self._namespace = name
+        self.kv: KVOperations = KVOperations(self._open_caller, encode_namespace(name))
 
 
 def _status_object(document: bytes) -> dict[str, object]:
@@ -187,3 +279,12 @@ def _status_object(document: bytes) -> dict[str, object]:
     if not isinstance(status, dict):
         raise ProtocolError("the cluster status is not a JSON object")
     return cast(dict[str, object], status)
+
+
+def _show_log() -> None:
+    """Lets a program that has set up no logging see the client's."""
+    _logger.setLevel(logging.DEBUG)
+    if not _logger.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        _logger.addHandler(handler)

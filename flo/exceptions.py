@@ -3,8 +3,9 @@
 Two facts help to decide what to do next. `outcome` says what is known about the call: with
 "not_applied" it had no effect and never will; with "unknown" it may have had one, or may still have
 one (a timeout, a lost connection after sending). `retryable` says whether the same call may succeed
-later without any change.
+later without any change. `code` is a stable name for logs and scripts.
 
+Example:
     try:
         await client.kv.put("order:7", b"paid")
     except FloError as error:
@@ -17,28 +18,52 @@ later without any change.
 """
 
 import asyncio
-from typing import ClassVar, Literal, TypeAlias
+import re
+from typing import ClassVar, Literal, TypeAlias, TypeVar
 
-from flo.types import StatusCode
-from flo.wire.status import Ran, Reason
+from flo.types import TABLE_HASH, VERSION, Ran, Reason, StatusCode
 
 Outcome: TypeAlias = Literal["not_applied", "unknown"]
 
+_WORD_BREAK = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+_E = TypeVar("_E", bound="FloError")
+
 
 class FloError(Exception):
-    """The base of all errors of this package."""
+    """The base of all errors of this package. Errors can be copied and pickled."""
 
     retryable: bool = False
     outcome: Outcome = "not_applied"
 
     def __init__(
-        self, message: str = "", *, outcome: Outcome | None = None, retryable: bool | None = None
+        self, *args: object, outcome: Outcome | None = None, retryable: bool | None = None
     ) -> None:
-        super().__init__(message)
+        super().__init__(*args)
         if outcome is not None:
             self.outcome = outcome
         if retryable is not None:
             self.retryable = retryable
+
+    @property
+    def code(self) -> str:
+        """A stable name, such as NOT_CONNECTED: the class's, or the server's reason."""
+        return _WORD_BREAK.sub("_", type(self).__name__.removesuffix("Error")).upper()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The way of exceptions, calling the class with `args`, would ask each of them for a
+        # constructor that takes a message and nothing else.
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[_E], args: tuple[object, ...]) -> _E:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
+
+class NonRetryableError(FloError):
+    """Raised by a program's own handlers to say: do not run this again. Never by the client."""
 
 
 class NotConnectedError(FloError):
@@ -55,35 +80,68 @@ class InvalidEndpointError(FloError):
     """The endpoint cannot be understood: write `host:port`, several with commas between."""
 
 
+class WrongLoopError(FloError):
+    """The client was opened in another event loop, thread or process: open one in this one."""
+
+
 class UnexpectedEofError(FloError):
     """The connection ended before the answer came, and no time or try was left for another."""
 
     retryable = True
+    outcome: Outcome = "unknown"
 
 
 class RequestTimeoutError(FloError, asyncio.TimeoutError):
-    """No answer within the call's time."""
+    """No answer within the call's time: check the outcome, or allow more with `timeout_ms`."""
 
     retryable = True
+    outcome: Outcome = "unknown"
 
 
 class ProtocolError(FloError):
-    """A node sent something that is not the protocol; its connection was dropped."""
+    """A node sent something that is not the protocol; its connection was dropped.
+
+    Check that the address is the client port of a Flo node, and that versions fit.
+    """
 
     retryable = True
 
 
-# Other clients tell these apart; here whatever is wrong with a frame is one error, and handlers
-# written for any of the names see it.
-InvalidMagicError = ProtocolError
-InvalidChecksumError = ProtocolError
-PayloadTooLargeError = ProtocolError
-IncompleteResponseError = ProtocolError
-TableMismatchError = ProtocolError
+class InvalidMagicError(ProtocolError):
+    """The peer does not speak the Flo protocol: check that the address is a node's client port."""
+
+
+class InvalidChecksumError(ProtocolError):
+    """An answer was damaged on its way."""
+
+
+class PayloadTooLargeError(ProtocolError):
+    """An answer is longer than the client takes (64 MiB)."""
+
+
+class IncompleteResponseError(ProtocolError):
+    """An answer does not hold what the operation answers: node and client may not fit together."""
+
+
+class TableMismatchError(ProtocolError):
+    """The node has another version of the protocol: upgrade the client with the cluster."""
+
+    retryable = False
+
+    def __init__(
+        self, server_version: int, server_table: int, *, outcome: Outcome | None = None
+    ) -> None:
+        super().__init__(
+            f"the node speaks protocol {server_version} with table 0x{server_table:016x}, this"
+            f" client {VERSION} with 0x{TABLE_HASH:016x}: upgrade the older one",
+            outcome=outcome,
+        )
+        self.server_version = server_version
+        self.server_table = server_table
 
 
 class ValidationError(FloError):
-    """An argument that no server would take; nothing was sent."""
+    """An argument that no server would take; nothing was sent. The message says which."""
 
 
 class NamespaceTooLargeError(ValidationError):
@@ -107,6 +165,8 @@ class ServerError(FloError):
 
     default_message: ClassVar[str] = "The server refused the request"
     default_status: ClassVar[StatusCode] = StatusCode.ERROR_GENERIC
+    reason: Reason = Reason.UNCLASSIFIED
+    ran: Ran = Ran.UNKNOWN
 
     def __init__(
         self,
@@ -121,9 +181,14 @@ class ServerError(FloError):
         if outcome is None:
             outcome = "not_applied" if ran is Ran.NO else "unknown"
         super().__init__(message or self.default_message, outcome=outcome, retryable=retryable)
-        self.status_code = self.default_status if status_code is None else status_code
+        self.status_code: StatusCode = self.default_status if status_code is None else status_code
         self.reason = reason
         self.ran = ran
+
+    @property
+    def code(self) -> str:
+        """The name of the server's reason, such as CAS_MISMATCH."""
+        return self.reason.name
 
 
 class NotFoundError(ServerError):
@@ -188,12 +253,18 @@ class InternalServerError(ServerError):
 class GenericServerError(ServerError):
     """A refusal with a status that has no class of its own; see `status_code`."""
 
+    default_message = "Generic error"
+
 
 def is_connection_error(exc: BaseException) -> bool:
     """Whether the error is about the way to the cluster rather than about the request.
 
-    if is_connection_error(error):
-        await client.reconnect()
+    Example:
+        try:
+            await client.kv.get("greeting")
+        except FloError as error:
+            if is_connection_error(error):
+                await client.reconnect()
     """
     return isinstance(
         exc,

@@ -59,7 +59,13 @@ VALUE_BYTES_MAX = 16 << 20
 
 
 class KVOperations:
-    """The key-value operations of one client."""
+    """The key-value operations of one client.
+
+    Example:
+        stored = await client.kv.put("greeting", b"hello")
+        found = await client.kv.get("greeting")
+        print(found.value, found.version == stored.version)  # b'hello' True
+    """
 
     def __init__(self, caller: Callable[[], Caller], namespace: bytes) -> None:
         self._caller = caller
@@ -74,7 +80,11 @@ class KVOperations:
     ) -> GetResult | None:
         """Reads a value and its version; None when the key does not exist.
 
-        result = await client.kv.get("user:7")
+        Example:
+            await client.kv.put("user:7", b"Ada")
+            found = await client.kv.get("user:7")
+            print(found.value)  # b'Ada'
+            print(await client.kv.get("user:8"))  # None
         """
         namespace, wait_ms, wait_for_change = self._default_namespace, 0, False
         if options is not None:
@@ -110,8 +120,10 @@ class KVOperations:
         Raises ConflictError when `cas_version` is not the key's version, or the condition does not
         hold.
 
-        stored = await client.kv.put("user:7", b"Ada")
-        await client.kv.put("user:7", b"Ada L.", PutOptions(cas_version=stored.version))
+        Example:
+            stored = await client.kv.put("user:7", b"Ada")
+            # Only if nobody has written in between:
+            await client.kv.put("user:7", b"Ada L.", PutOptions(cas_version=stored.version))
         """
         if not isinstance(value, bytes):
             value = _as_bytes(value)
@@ -144,14 +156,17 @@ class KVOperations:
     ) -> bool:
         """Removes a key, and returns whether it existed. Raises ConflictError as `put` does.
 
-        existed = await client.kv.delete("user:7")
+        Example:
+            await client.kv.put("user:7", b"Ada")
+            print(await client.kv.delete("user:7"))  # True
+            print(await client.kv.delete("user:7"))  # False
         """
         given = options or DeleteOptions()
         namespace = self._namespace(given.namespace)
         encoded = encode_key(namespace, key)
         caller = self._caller()
         deleted = await caller.call(
-            KvDelete(namespace, encoded, given.cas_version),
+            KvDelete(namespace, encoded, _cas(given.cas_version)),
             partition=caller.partition_of(namespace, encoded),
             is_write=True,
             timeout_ms=timeout_ms,
@@ -169,7 +184,10 @@ class KVOperations:
 
         Each value is current; together they are no snapshot if the keys live in several partitions.
 
-        entries = await client.kv.mget(["user:7", "user:8"])
+        Example:
+            await client.kv.put("user:7", b"Ada")
+            for entry in await client.kv.mget(["user:7", "user:8"]):
+                print(entry.key, entry.value if entry.found else "is missing")
         """
         if not keys:
             return []
@@ -195,9 +213,12 @@ class KVOperations:
         A page may hold fewer names than `limit` before the last one. Keys written or removed
         between two pages may or may not show; every other key shows exactly once.
 
-        page = await client.kv.scan("user:")
-        while page.cursor is not None:
-            page = await client.kv.scan("user:", ScanOptions(cursor=page.cursor))
+        Example:
+            page = await client.kv.scan("user:")
+            names = page.names
+            while page.cursor is not None:
+                page = await client.kv.scan("user:", ScanOptions(cursor=page.cursor))
+                names += page.names
         """
         given = options or ScanOptions()
         if not 1 <= given.limit <= V2_SCAN_LIMIT_MAX:
@@ -224,7 +245,9 @@ class KVOperations:
 
         Raises BadRequestError when the key holds something else, or the sum leaves 64 bits.
 
-        visits = await client.kv.incr("visits", KVIncrOptions(delta=5))
+        Example:
+            print((await client.kv.incr("visits")).value)  # 1
+            print((await client.kv.incr("visits", KVIncrOptions(delta=5))).value)  # 6
         """
         given = options or KVIncrOptions()
         if not -(1 << 63) <= given.delta < 1 << 63:
@@ -253,7 +276,9 @@ class KVOperations:
 
         Raises NotFoundError when the key does not exist, ConflictError as `put` does.
 
-        await client.kv.expire("session:9", 60_000)
+        Example:
+            await client.kv.put("session:9", b"token")
+            await client.kv.expire("session:9", 60_000)
         """
         if not 0 <= ttl_ms <= TTL_MS_MAX:
             raise ValidationError(f"ttl_ms of {ttl_ms}: 0 to {TTL_MS_MAX}")
@@ -262,7 +287,7 @@ class KVOperations:
         encoded = encode_key(namespace, key)
         caller = self._caller()
         await caller.call(
-            KvExpire(namespace, encoded, ttl_ms, given.cas_version),
+            KvExpire(namespace, encoded, ttl_ms, _cas(given.cas_version)),
             partition=caller.partition_of(namespace, encoded),
             is_write=True,
             timeout_ms=timeout_ms,
@@ -278,7 +303,9 @@ class KVOperations:
     ) -> None:
         """Lets a key live for `ttl_ms` from now. `expire`, for a time that is not 0.
 
-        await client.kv.touch("session:9", 60_000)
+        Example:
+            await client.kv.put("session:9", b"token", PutOptions(ttl_ms=60_000))
+            await client.kv.touch("session:9", 60_000)
         """
         if ttl_ms == 0:
             raise ValidationError("ttl_ms of 0: use persist to clear a TTL")
@@ -293,7 +320,9 @@ class KVOperations:
     ) -> None:
         """Clears the TTL of a key: it lives until it is deleted. Raises as `expire` does.
 
-        await client.kv.persist("session:9")
+        Example:
+            await client.kv.put("session:9", b"token", PutOptions(ttl_ms=60_000))
+            await client.kv.persist("session:9")
         """
         await self.expire(key, 0, options, timeout_ms=timeout_ms)
 
@@ -306,7 +335,9 @@ class KVOperations:
     ) -> bool:
         """Whether a key exists, without reading its value.
 
-        if await client.kv.exists("user:7"): ...
+        Example:
+            await client.kv.put("user:7", b"Ada")
+            print(await client.kv.exists("user:7"))  # True
         """
         namespace = self._namespace(options.namespace if options else None)
         encoded = encode_key(namespace, key)
@@ -342,8 +373,16 @@ def _put_with(namespace: bytes, key: bytes, value: bytes, options: PutOptions) -
         ttl_ms or None,
         options.condition == Condition.IF_ABSENT,
         options.condition == Condition.IF_PRESENT,
-        options.cas_version,
+        _cas(options.cas_version),
     )
+
+
+def _cas(version: int | None) -> int | None:
+    if version is not None and not 0 <= version < 1 << 64:
+        raise ValidationError(
+            f"cas_version of {version}: give the version that a get or a write returned, or 0"
+        )
+    return version
 
 
 def _wait_ms(wait_ms: int) -> int:

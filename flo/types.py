@@ -1,7 +1,8 @@
 """Options and results of the operations.
 
-Options are given as objects, so that an operation can learn new ones without changing its callers:
+Options are given as objects, so that an operation can learn new ones without changing its callers.
 
+Example:
     await client.kv.put("greeting", b"hello", PutOptions(ttl_ms=60_000))
 
 Every options class has `namespace`, which overrides the client's. A `routing_key` is accepted for
@@ -12,9 +13,48 @@ nothing.
 from dataclasses import dataclass
 from enum import IntEnum
 
+from flo.wire.frames import HEADER_BYTES
+from flo.wire.frames import MAGIC as MAGIC
+from flo.wire.frames import TABLE_HASH as TABLE_HASH
+from flo.wire.limits import (
+    KEY_WITH_NAMESPACE_BYTES_MAX,
+    NAMESPACE_BYTES_MAX,
+    V2_VALUE_BYTES_MAX,
+    WAIT_MS_MAX,
+)
+from flo.wire.status import Ran as Ran
+from flo.wire.status import Reason as Reason
+
+# Under the names that the official client has for them, with what holds here.
+VERSION = 2
+HEADER_SIZE = HEADER_BYTES
+MAX_NAMESPACE_SIZE = NAMESPACE_BYTES_MAX
+# Less the namespace, which is stored with the key.
+MAX_KEY_SIZE = KEY_WITH_NAMESPACE_BYTES_MAX
+# What the client sends at most; a node takes 1 MiB unless it is configured otherwise.
+MAX_VALUE_SIZE = 16 << 20
+# What every client can read back.
+MAX_KV_VALUE_SIZE = V2_VALUE_BYTES_MAX
+MAX_WAIT_MS = WAIT_MS_MAX
+MAX_BLOCK_MS = WAIT_MS_MAX
+
+
+class OpCode(IntEnum):
+    """The numbers of the operations on the wire."""
+
+    PING = 0x000
+    KV_PUT = 0x100
+    KV_GET = 0x101
+    KV_MGET = 0x102
+    KV_DELETE = 0x103
+    KV_SCAN = 0x104
+    KV_INCR = 0x10B
+    KV_EXPIRE = 0x113
+    KV_EXISTS = 0x115
+
 
 class StatusCode(IntEnum):
-    """The status byte of an answer."""
+    """The status byte of an answer. A number that has no name here is UNKNOWN_ and the number."""
 
     OK = 0
     ERROR_GENERIC = 1
@@ -29,6 +69,40 @@ class StatusCode(IntEnum):
     OVERLOADED = 10
     RATE_LIMITED = 11
     UNAVAILABLE = 12
+
+    @classmethod
+    def _missing_(cls, value: object) -> "StatusCode | None":
+        if not isinstance(value, int) or not 0 <= value <= 255:
+            return None
+        unknown = int.__new__(cls, value)
+        unknown._name_ = f"UNKNOWN_{value}"
+        unknown._value_ = value
+        return unknown
+
+    def __reduce_ex__(self, protocol: object) -> tuple[type["StatusCode"], tuple[int]]:
+        # By the number: copying by name would fail for the unknown ones.
+        return type(self), (int(self),)
+
+    def message(self) -> str:
+        """The status in words, for where a node gave none."""
+        return _STATUS_MESSAGES.get(self, f"Unknown status {int(self)}")
+
+
+_STATUS_MESSAGES = {
+    StatusCode.OK: "OK",
+    StatusCode.ERROR_GENERIC: "Generic error",
+    StatusCode.NOT_FOUND: "Not found",
+    StatusCode.BAD_REQUEST: "Bad request",
+    StatusCode.CROSS_CORE_TRANSACTION: "The transaction would span partitions",
+    StatusCode.NO_ACTIVE_TRANSACTION: "No such transaction is open",
+    StatusCode.GROUP_LOCKED: "The consumer group is locked",
+    StatusCode.UNAUTHORIZED: "Unauthorized",
+    StatusCode.CONFLICT: "Conflict",
+    StatusCode.INTERNAL_ERROR: "Internal server error",
+    StatusCode.OVERLOADED: "Server overloaded",
+    StatusCode.RATE_LIMITED: "Request rate limit exceeded",
+    StatusCode.UNAVAILABLE: "Unavailable: no leader, or no writes are taken",
+}
 
 
 class WaitFor(IntEnum):
@@ -46,7 +120,7 @@ class Condition(IntEnum):
     IF_PRESENT = 2
 
 
-@dataclass(slots=True)
+@dataclass
 class GetOptions:
     """`wait_ms` (at most 300000) waits for what `wait_for` names; 0 does not wait."""
 
@@ -56,7 +130,7 @@ class GetOptions:
     routing_key: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class PutOptions:
     """No `ttl_ms` (None or 0) clears a TTL; `cas_version` 0 means that the key must not exist."""
 
@@ -67,7 +141,7 @@ class PutOptions:
     routing_key: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class DeleteOptions:
     """With `cas_version` the key is deleted only at this version."""
 
@@ -76,7 +150,7 @@ class DeleteOptions:
     routing_key: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class ScanOptions:
     """`cursor` is the previous page's; `limit` (1 to 1024) is the most a page may hold."""
 
@@ -85,7 +159,7 @@ class ScanOptions:
     limit: int = 1024
 
 
-@dataclass(slots=True)
+@dataclass
 class KVIncrOptions:
     """`delta` is added to the counter; it may be negative."""
 
@@ -94,7 +168,7 @@ class KVIncrOptions:
     routing_key: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class KVExpireOptions:
     """With `cas_version` the TTL changes only while the key has this version."""
 
@@ -103,7 +177,7 @@ class KVExpireOptions:
     routing_key: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class KVExistsOptions:
     """Nothing but where to look."""
 
@@ -111,7 +185,7 @@ class KVExistsOptions:
     routing_key: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class KVMGetOptions:
     """Nothing but where to look."""
 
@@ -119,7 +193,7 @@ class KVMGetOptions:
     routing_key: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class GetResult:
     """A value and the version of its key."""
 
@@ -127,14 +201,14 @@ class GetResult:
     version: int
 
 
-@dataclass(slots=True)
+@dataclass
 class PutResult:
     """The version that the put made; give it as `cas_version` to write only over it."""
 
     version: int
 
 
-@dataclass(slots=True)
+@dataclass
 class IncrResult:
     """The counter after the increment, and the version that made."""
 
@@ -142,7 +216,7 @@ class IncrResult:
     version: int
 
 
-@dataclass(slots=True)
+@dataclass
 class MGetEntry:
     """One key of an mget. A missing one has an empty value and version 0."""
 
@@ -152,7 +226,7 @@ class MGetEntry:
     found: bool
 
 
-@dataclass(slots=True)
+@dataclass
 class ScanResult:
     """The names of one page. `cursor` is None on the last page."""
 

@@ -114,6 +114,8 @@ class Link(asyncio.Protocol):
         if self.closed.is_set():
             return
         self.closing = True
+        # Else this turn's flush would write to it, which uvloop takes for a mistake of ours.
+        self.queue.clear()
         if not self.reason:
             self.reason = str(exc) if exc is not None else "it closed the connection"
         self._events.link_closed(self)

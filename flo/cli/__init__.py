@@ -3,11 +3,8 @@
 import click
 
 from flo._version import __version__
-from flo.cli.cluster import cluster_group
-from flo.cli.kv import kv_group
-from flo.cli.node import node_command
+from flo.cli.groups import TopGroup
 from flo.cli.settings import global_options
-from flo.cli.up import up_command
 
 __all__ = ["main"]
 
@@ -23,11 +20,49 @@ def _main() -> None:
     """
 
 
-main = click.group(name="flo")(
+main = click.group(name="flo", cls=TopGroup)(
     click.version_option(__version__, prog_name="flo", message="%(prog)s %(version)s")(
-        global_options(_main, environment=True)
+        global_options(_main)
     )
 )
 
-for _command in (kv_group, cluster_group, node_command, up_command):
-    main.add_command(_command)
+# Each command is imported when it is used: `flo kv get` needs nothing of the server.
+
+
+def _cluster() -> click.Command:
+    from flo.cli.cluster import cluster_group
+
+    return cluster_group
+
+
+def _completion() -> click.Command:
+    from flo.cli.completion import completion_command
+
+    return completion_command
+
+
+def _kv() -> click.Command:
+    from flo.cli.kv import kv_group
+
+    return kv_group
+
+
+def _node() -> click.Command:
+    from flo.cli.node import node_command
+
+    return node_command
+
+
+def _up() -> click.Command:
+    from flo.cli.up.command import up_command
+
+    return up_command
+
+
+main.loaders = {
+    "cluster": _cluster,
+    "completion": _completion,
+    "kv": _kv,
+    "node": _node,
+    "up": _up,
+}

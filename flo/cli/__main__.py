@@ -2,4 +2,4 @@
 
 from flo.cli import main
 
-main()
+main(prog_name="flo")

@@ -1,37 +1,56 @@
 """`flo kv`: key-value commands."""
 
-import sys
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 import click
 
-from flo.cli import output
+from flo.cli import listing, output
+from flo.cli.connecting import with_client
+from flo.cli.groups import Group
 from flo.cli.output import EXIT_NO, EXIT_OK
 from flo.cli.settings import Settings, global_options, pass_settings
 from flo.client import FloClient
+from flo.exceptions import NotFoundError
 from flo.kv import VALUE_BYTES_MAX
 from flo.types import (
     Condition,
     DeleteOptions,
     KVIncrOptions,
-    MGetEntry,
     PutOptions,
-    ScanOptions,
 )
-from flo.wire.limits import MGET_KEYS_MAX, V1_SCAN_LIMIT_MAX
-
-_Seconds = click.FloatRange(0, min_open=True)
+from flo.wire.limits import TTL_MS_MAX
 
 
-@click.group("kv")
+def _milliseconds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """A time to live as the program has it, from the seconds that were given."""
+    if value is None:
+        return None
+    try:
+        ttl_s = float(value)
+    except ValueError:
+        ttl_s = 0
+    # Not-a-number is in no range, so it is asked this way round.
+    if not 0 < ttl_s <= TTL_MS_MAX / 1000:
+        raise click.BadParameter(f"{value!r} is no time to live: give seconds, more than 0")
+    return max(1, round(ttl_s * 1000))
+
+
+@click.group("kv", cls=Group)
 def kv_group() -> None:
-    """Read and write keys."""
+    """Read and write keys.
+
+    A key is text of up to 4095 bytes less its namespace, a value any bytes, up to what the nodes
+    take (1 MiB). Every command takes --help, and tells there what it prints as JSON.
+
+    \b
+    Example: flo kv set greeting hello
+    """
 
 
 class _SetOptions(TypedDict):
     file: Path | None
-    ttl: float | None
+    ttl: int | None
     nx: bool
     xx: bool
     cas: int | None
@@ -45,7 +64,9 @@ class _SetOptions(TypedDict):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Read the value from this file.",
 )
-@click.option("--ttl", metavar="S", type=_Seconds, help="Seconds after which the key expires.")
+@click.option(
+    "--ttl", metavar="S", callback=_milliseconds, help="Seconds after which the key expires."
+)
 @click.option("--nx", is_flag=True, help="Only if the key does not exist.")
 @click.option("--xx", is_flag=True, help="Only if the key exists.")
 @click.option("--cas", metavar="V", type=click.IntRange(0), help="Only if the key has version V.")
@@ -56,6 +77,12 @@ def set_key(
 ) -> None:
     """Store VALUE under KEY; `-` reads it from stdin.
 
+    Without --ttl the key does not expire. A VALUE that begins with a dash goes after two dashes:
+    flo kv set -- balance -5
+
+    \b
+    JSON: {"key", "version"}
+
     \b
     Example: flo kv set greeting hello --ttl 60
     """
@@ -64,7 +91,7 @@ def set_key(
         raise click.UsageError("--nx and --xx exclude each other")
     condition = Condition.IF_ABSENT if options["nx"] else Condition.ALWAYS
     put = PutOptions(
-        ttl_ms=_ttl_ms(options["ttl"]),
+        ttl_ms=options["ttl"],
         condition=Condition.IF_PRESENT if options["xx"] else condition,
         cas_version=options["cas"],
     )
@@ -77,7 +104,7 @@ def set_key(
             click.echo(f"version {stored.version}")
         return EXIT_OK
 
-    output.with_client(settings, work)
+    with_client(settings, work)
 
 
 @kv_group.command("get")
@@ -86,6 +113,9 @@ def set_key(
 @pass_settings
 def get_key(settings: Settings, key: str) -> None:
     """Print the value of KEY as it is; exit code 1 when there is none.
+
+    \b
+    JSON: {"key", "value", "version"}; value_base64 in the place of value if it is not UTF-8
 
     \b
     Example: flo kv get greeting
@@ -104,7 +134,7 @@ def get_key(settings: Settings, key: str) -> None:
             output.print_value(found.value)
         return EXIT_OK
 
-    output.with_client(settings, work)
+    with_client(settings, work)
 
 
 @kv_group.command("mget")
@@ -114,20 +144,25 @@ def get_key(settings: Settings, key: str) -> None:
 def get_keys(settings: Settings, keys: tuple[str, ...]) -> None:
     """Print several keys with their values; exit code 1 when one is missing.
 
+    One line for each: the key, a tab, the value; a missing key stands alone.
+
+    \b
+    JSON: {"entries": [{"key", "found": true, "value", "version"}, {"key", "found": false}]}
+
     \b
     Example: flo kv mget user:7 user:8
     """
 
     async def work(client: FloClient) -> int:
-        entries = await _values(client, list(keys))
+        entries = await listing.values(client, keys)
         if settings.output_format == "json":
-            output.print_json({"entries": [_entry_fields(entry) for entry in entries]})
+            output.print_json({"entries": [listing.entry_fields(entry) for entry in entries]})
         else:
             for entry in entries:
-                _print_entry(entry)
+                listing.print_entry(entry)
         return EXIT_OK if all(entry.found for entry in entries) else EXIT_NO
 
-    output.with_client(settings, work)
+    with_client(settings, work)
 
 
 @kv_group.command("delete")
@@ -137,6 +172,9 @@ def get_keys(settings: Settings, keys: tuple[str, ...]) -> None:
 @pass_settings
 def delete_key(settings: Settings, key: str, cas: int | None) -> None:
     """Remove KEY; exit code 1 when it did not exist.
+
+    \b
+    JSON: {"key", "deleted"}
 
     \b
     Example: flo kv delete greeting
@@ -152,42 +190,45 @@ def delete_key(settings: Settings, key: str, cas: int | None) -> None:
             output.print_missing(key, settings.output_format)
         return EXIT_OK if deleted else EXIT_NO
 
-    output.with_client(settings, work)
+    with_client(settings, work)
 
 
 @kv_group.command("list")
 @click.argument("prefix", default="")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), metavar="N")
+@click.option(
+    "--limit",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many keys to print at most.",
+)
 @click.option("--keys-only", is_flag=True, help="Leave the values out.")
 @global_options
 @pass_settings
 def list_keys(settings: Settings, prefix: str, limit: int, keys_only: bool) -> None:
     """Print the keys that begin with PREFIX, in byte order, with their values.
 
+    One line for each: the key, a tab, the value. Lines are printed as they come; a key that is
+    written or removed meanwhile may or may not be among them.
+
+    \b
+    JSON: {"entries": [{"key", "found": true, "value", "version"}], "more"},
+      with --keys-only {"keys": [...], "more"}; more: whether --limit left some out
+
     \b
     Example: flo kv list user: --keys-only
     """
+    wanted = listing.Wanted(prefix, limit, keys_only=keys_only)
 
     async def work(client: FloClient) -> int:
-        names, more = await _names(client, prefix, limit)
-        entries = [] if keys_only else await _values(client, names)
         if settings.output_format == "json":
-            listed: dict[str, object] = {"keys": names}
-            if not keys_only:
-                # A key may have gone between its name and its value.
-                listed = {"entries": [_entry_fields(entry) for entry in entries if entry.found]}
-            output.print_json({**listed, "more": more})
-            return EXIT_OK
-        for name in names if keys_only else []:
-            output.print_name(name)
-        for entry in entries:
-            if entry.found:
-                _print_entry(entry)
-        if more:
-            click.echo(f"flo: there are more than {limit} keys: raise --limit", err=True)
+            await listing.print_as_json(client, wanted)
+        else:
+            await listing.print_as_lines(client, wanted)
         return EXIT_OK
 
-    output.with_client(settings, work)
+    with_client(settings, work)
 
 
 @kv_group.command("incr")
@@ -197,6 +238,9 @@ def list_keys(settings: Settings, prefix: str, limit: int, keys_only: bool) -> N
 @pass_settings
 def increment(settings: Settings, key: str, by: int) -> None:
     """Add to the counter KEY, which begins at 0, and print its new value.
+
+    \b
+    JSON: {"key", "value", "version"}
 
     \b
     Example: flo kv incr visits --by 5
@@ -210,7 +254,7 @@ def increment(settings: Settings, key: str, by: int) -> None:
             click.echo(counter.value)
         return EXIT_OK
 
-    output.with_client(settings, work)
+    with_client(settings, work)
 
 
 @kv_group.command("exists")
@@ -219,6 +263,9 @@ def increment(settings: Settings, key: str, by: int) -> None:
 @pass_settings
 def key_exists(settings: Settings, key: str) -> None:
     """Print true, or false with exit code 1.
+
+    \b
+    JSON: {"key", "exists"}
 
     \b
     Example: flo kv exists greeting
@@ -232,21 +279,26 @@ def key_exists(settings: Settings, key: str) -> None:
             click.echo("true" if exists else "false")
         return EXIT_OK if exists else EXIT_NO
 
-    output.with_client(settings, work)
+    with_client(settings, work)
 
 
 @kv_group.command("touch")
 @click.argument("key")
-@click.option("--ttl", metavar="S", type=_Seconds, required=True, help="Seconds to live from now.")
+@click.option(
+    "--ttl", metavar="S", callback=_milliseconds, required=True, help="Seconds to live from now."
+)
 @global_options
 @pass_settings
-def touch_key(settings: Settings, key: str, ttl: float) -> None:
-    """Let KEY expire after a time, keeping its value and version.
+def touch_key(settings: Settings, key: str, ttl: int) -> None:
+    """Let KEY expire after a time, keeping its value and version; exit code 1 without KEY.
+
+    \b
+    JSON: {"key", "ttl_ms"}
 
     \b
     Example: flo kv touch session:9 --ttl 60
     """
-    _expire(settings, key, _ttl_ms(ttl) or 0)
+    _expire(settings, key, ttl)
 
 
 @kv_group.command("persist")
@@ -254,7 +306,10 @@ def touch_key(settings: Settings, key: str, ttl: float) -> None:
 @global_options
 @pass_settings
 def persist_key(settings: Settings, key: str) -> None:
-    """Clear the TTL of KEY: it lives until it is deleted.
+    """Clear the TTL of KEY: it lives until it is deleted; exit code 1 without KEY.
+
+    \b
+    JSON: {"key", "ttl_ms": null}
 
     \b
     Example: flo kv persist session:9
@@ -264,66 +319,32 @@ def persist_key(settings: Settings, key: str) -> None:
 
 def _expire(settings: Settings, key: str, ttl_ms: int) -> None:
     async def work(client: FloClient) -> int:
-        await client.kv.expire(key, ttl_ms)
+        try:
+            await client.kv.expire(key, ttl_ms)
+        except NotFoundError:
+            output.print_missing(key, settings.output_format)
+            return EXIT_NO
         if settings.output_format == "json":
             output.print_json({"key": key, "ttl_ms": ttl_ms or None})
         else:
             click.echo(f"expires in {ttl_ms / 1000:g} s" if ttl_ms else "does not expire")
         return EXIT_OK
 
-    output.with_client(settings, work)
-
-
-def _ttl_ms(ttl_s: float | None) -> int | None:
-    return None if ttl_s is None else max(1, round(ttl_s * 1000))
+    with_client(settings, work)
 
 
 def _value(value: str | None, file: Path | None) -> bytes:
     if (value is None) == (file is None):
-        raise click.UsageError("give either VALUE or --file")
-    if file is not None:
-        with file.open("rb") as stream:
-            data = stream.read(VALUE_BYTES_MAX + 1)
-    elif value == "-":
-        data = sys.stdin.buffer.read(VALUE_BYTES_MAX + 1)
-    else:
+        raise click.UsageError("give either VALUE or --file: VALUE - reads stdin")
+    if file is None and value != "-":
         return (value or "").encode("utf-8", "surrogateescape")
+    try:
+        with file.open("rb") if file else click.open_file("-", "rb") as stream:
+            data = stream.read(VALUE_BYTES_MAX + 1)
+    except (OSError, RuntimeError) as error:
+        # A stdin that was closed is a RuntimeError.
+        reason = error.strerror if isinstance(error, OSError) else "it is closed"
+        raise click.UsageError(f"cannot read {file or 'stdin'}: {reason}") from error
     if len(data) > VALUE_BYTES_MAX:
         raise click.UsageError(f"the value is longer than {VALUE_BYTES_MAX} bytes")
     return data
-
-
-async def _names(client: FloClient, prefix: str, limit: int) -> tuple[list[str], bool]:
-    """Up to `limit` names, and whether there are more."""
-    names: list[str] = []
-    cursor: bytes | None = None
-    while True:
-        page_limit = min(limit - len(names), V1_SCAN_LIMIT_MAX)
-        page = await client.kv.scan(prefix, ScanOptions(cursor=cursor, limit=page_limit))
-        names += page.names
-        cursor = page.cursor
-        if cursor is None or len(names) >= limit:
-            return names, cursor is not None
-
-
-async def _values(client: FloClient, names: list[str]) -> list[MGetEntry]:
-    entries: list[MGetEntry] = []
-    for start in range(0, len(names), MGET_KEYS_MAX):
-        entries += await client.kv.mget(names[start : start + MGET_KEYS_MAX])
-    return entries
-
-
-def _entry_fields(entry: MGetEntry) -> dict[str, object]:
-    if not entry.found:
-        return {"key": entry.key, "found": False}
-    fields = output.value_fields(entry.value)
-    return {"key": entry.key, "found": True, **fields, "version": entry.version}
-
-
-def _print_entry(entry: MGetEntry) -> None:
-    """`key<TAB>value`; a missing key has no tab."""
-    if not entry.found:
-        output.print_name(entry.key)
-        return
-    output.print_name(entry.key, end="\t")
-    output.print_raw(entry.value + b"\n")

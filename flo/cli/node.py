@@ -4,109 +4,65 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 
+from flo.cli.config import Configuration, load, settings_of, unknown_variables
+from flo.cli.config_errors import ConfigurationError
+from flo.cli.config_print import to_toml
+from flo.cli.config_table import TABLES, Value
 from flo.cli.output import EXIT_FAILED
+from flo.cli.settings import Settings, check_host, config_option, option_of
 
 if TYPE_CHECKING:
-    from cluster.config import NodeConfig
+    from cluster.config import ConfigError, NodeConfig
 
 STOP_TIMEOUT_S = 10.0
+NODE_TABLES = ("node", "limits", "wal")
 _STDIN = 0
 
+_C = TypeVar("_C", bound=Callable[..., object])
 
-class NodeOptions(TypedDict):
-    """The options of `flo node` that say what the node is."""
 
-    node_id: int | None
-    listen: str
-    advertise: str | None
-    peer_listen: str | None
-    data_dir: Path
-    cluster: str | None
-    partitions: int
-    replication: int | None
-    secret_file: Path | None
+def _node_options(command: _C) -> _C:
+    for setting in reversed(settings_of(["node"])):
+        if setting.flag:
+            command = option_of(setting)(command)
+    return command
 
 
 @click.command("node")
-@click.option(
-    "--id",
-    "node_id",
-    type=click.IntRange(1, 65_535),
-    envvar="FLO_NODE_ID",
-    metavar="N",
-    help="Id of this node, one of those in --cluster. [default: 1 without --cluster]",
-)
-@click.option(
-    "--listen",
-    default="127.0.0.1:9000",
-    show_default=True,
-    envvar="FLO_LISTEN",
-    metavar="H:P",
-    help="Where clients connect.",
-)
-@click.option(
-    "--advertise",
-    envvar="FLO_ADVERTISE",
-    metavar="H:P",
-    help="Where clients reach this node, when that is not where it listens.",
-)
-@click.option(
-    "--peer-listen",
-    envvar="FLO_PEER_LISTEN",
-    metavar="H:P",
-    help="Where other nodes connect. [default: the host of --listen with the port that --cluster"
-    " names, else the client port + 500]",
-)
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("flo-data"),
-    show_default=True,
-    envvar="FLO_DATA_DIR",
-    help="Where the node keeps its data; created if missing.",
-)
-@click.option(
-    "--cluster",
-    envvar="FLO_CLUSTER",
-    metavar="1=H:P[@ZONE],...",
-    help="Peer addresses of all founding nodes, this one included. [default: this node alone]",
-)
-@click.option(
-    "--partitions",
-    type=click.IntRange(1, 1024),
-    default=8,
-    show_default=True,
-    envvar="FLO_PARTITIONS",
-    metavar="N",
-    help="Number of partitions, fixed when the cluster is founded.",
-)
-@click.option(
-    "--replication",
-    type=click.IntRange(1),
-    envvar="FLO_REPLICATION",
-    metavar="N",
-    help="Replicas of each partition. [default: 3, or the number of nodes if less]",
-)
-@click.option(
-    "--secret-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="FLO_SECRET_FILE",
-    help="File with the secret that all nodes of the cluster share.",
-)
+@_node_options
+@config_option
+@click.option("--print-config", is_flag=True, help="Print the settings as TOML, and do not start.")
 @click.option("--exit-with-parent", is_flag=True, hidden=True)
-def node_command(*, exit_with_parent: bool, **options: Unpack[NodeOptions]) -> NoReturn:
+@click.pass_context
+def node_command(
+    ctx: click.Context, /, *, print_config: bool, exit_with_parent: bool, **options: str | None
+) -> None:
     """Run one node in the foreground until SIGTERM or Ctrl-C.
+
+    In brackets: the default, and the environment variable. Options win over variables, variables
+    over the file. docs/configuration.md tells more, and what only the file has.
 
     \b
     Example: flo node --id 1 --listen 10.0.0.1:9000 --data-dir /var/lib/flo \\
         --cluster 1=10.0.0.1:9500,2=10.0.0.2:9500,3=10.0.0.3:9500
     """
-    config = build_config(options)
+    flags = {f"node.{name}": value for name, value in options.items()}
+    given = ctx.ensure_object(Settings).given(flags)
+    for warning in unknown_variables(given.environment, near_only=False):
+        click.echo(f"flo node: warning: {warning}", err=True)
+    if print_config:
+        chosen = load(TABLES, given)
+        check_host(chosen)
+        click.echo(to_toml(chosen, _effective(chosen, build_config(chosen))), nl=False)
+        return
+    chosen = load(NODE_TABLES, given)
+    config = build_config(chosen, secret=_secret(chosen))
     from cluster.node import run
 
     if exit_with_parent:
@@ -114,39 +70,63 @@ def node_command(*, exit_with_parent: bool, **options: Unpack[NodeOptions]) -> N
     raise SystemExit(run(config))
 
 
-def build_config(options: NodeOptions) -> "NodeConfig":
-    """The node's configuration. Raises click.UsageError for what cannot be meant."""
-    from cluster.addresses import AddressError
-    from cluster.config import ConfigError, NodeConfig
+def build_config(chosen: Configuration, *, secret: bytes | None = None) -> "NodeConfig":
+    """The node's configuration. Raises ConfigurationError for what cannot work."""
+    from cluster.config import ConfigError, Limits, NodeConfig
+    from cluster.storage.wal_config import WalConfig
 
-    members, node_id = options["cluster"], options["node_id"]
-    if members and node_id is None:
-        raise click.UsageError("--cluster needs --id: which of its nodes is this one?")
+    # That the rows of each table fit the class is tested.
+    limits = cast("Callable[..., Limits]", Limits)
+    wal = cast("Callable[..., WalConfig]", WalConfig)
+    node = cast("Callable[..., NodeConfig]", NodeConfig)
     try:
-        return NodeConfig(
-            options["data_dir"],
-            node_id=node_id,
-            listen=options["listen"],
-            peer_listen=options["peer_listen"],
-            advertise=options["advertise"],
-            members=members or "",
-            partition_count=options["partitions"],
-            replication=options["replication"],
-            secret=_secret(options["secret_file"]),
+        return node(
+            **_parameters(chosen, "node"),
+            secret=secret,
+            limits=limits(**_parameters(chosen, "limits")),
+            wal=wal(**_parameters(chosen, "wal")),
         )
-    except (AddressError, ConfigError) as error:
-        raise click.UsageError(str(error)) from error
+    except ConfigError as error:
+        raise ConfigurationError(_with_sources(error, chosen)) from error
 
 
-def _secret(path: Path | None) -> bytes | None:
+def _parameters(chosen: Configuration, table: str) -> dict[str, Value]:
+    values = {row.field: chosen[row.place].value for row in settings_of([table])}
+    # The node is given the secret itself.
+    values.pop("secret_file", None)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _with_sources(error: "ConfigError", chosen: Configuration) -> str:
+    rows = [row for row in settings_of(NODE_TABLES) if row.field in error.settings]
+    return f"{error} [{'; '.join(f'{row.place}: {chosen[row.place].source}' for row in rows)}]"
+
+
+def _effective(chosen: Configuration, config: "NodeConfig") -> dict[str, Value | None]:
+    """What became of the settings, also of those that were not given."""
+    parts = {"node": config, "limits": config.limits, "wal": config.wal}
+    found: dict[str, Value | None] = {}
+    for row in settings_of(NODE_TABLES):
+        value = getattr(parts[row.table], row.field, chosen[row.place].value)
+        if row.field == "members":
+            value = ",".join(
+                f"{each.node_id}={each.address}{each.zone and f'@{each.zone}'}"
+                for each in config.members
+            )
+        found[row.place] = value if isinstance(value, int | float | None) else str(value)
+    return found
+
+
+def _secret(chosen: Configuration) -> bytes | None:
     from cluster.peers.secret import SecretError, load_secret
 
+    path, source = chosen["node.secret_file"]
     if path is None:
         return None
     try:
-        return load_secret(path)
+        return load_secret(Path(str(path)))
     except SecretError as error:
-        click.echo(f"flo: {error}", err=True)
+        click.echo(f"flo: {error} [node.secret_file: {source}]", err=True)
         raise SystemExit(EXIT_FAILED) from error
 
 

@@ -1,23 +1,20 @@
 """Results to stdout, messages to stderr, and the exit code."""
 
-import asyncio
 import base64
 import json
-import re
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Literal, NoReturn
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import click
 
-from flo.cli.settings import Format, Settings
-from flo.client import FloClient
+from flo.cli.settings import Format
 from flo.exceptions import (
     ConflictError,
     FloError,
     InvalidEndpointError,
     NotFoundError,
-    ServerError,
+    Outcome,
     ValidationError,
 )
 from flo.wire.status import Ran, Reason
@@ -26,23 +23,8 @@ EXIT_OK = 0
 EXIT_NO = 1
 EXIT_USAGE = 2
 EXIT_FAILED = 3
-
-
-def with_client(settings: Settings, work: Callable[[FloClient], Awaitable[int]]) -> NoReturn:
-    """Connects, does the work, and ends the program with its exit code, or with its error's."""
-    raise SystemExit(asyncio.run(_with_client(settings, work)))
-
-
-async def _with_client(settings: Settings, work: Callable[[FloClient], Awaitable[int]]) -> int:
-    try:
-        client = FloClient(
-            settings.host, namespace=settings.namespace, timeout_ms=settings.timeout_ms
-        )
-        async with client:
-            return await work(client)
-    except FloError as error:
-        print_error(error, settings.output_format)
-        return exit_code(error)
+EXIT_INTERRUPTED = 130
+"""What shells report for a program that Ctrl-C ended: no answer, so not 1."""
 
 
 def exit_code(error: FloError) -> int:
@@ -54,27 +36,22 @@ def exit_code(error: FloError) -> int:
     return EXIT_FAILED
 
 
-def error_code(error: FloError) -> str:
-    """A stable name: the server's reason, else the error's own name."""
-    if isinstance(error, ServerError):
-        return error.reason.name
-    name = type(error).__name__.removesuffix("Error")
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper()
-
-
-def print_error(error: FloError, output_format: Format) -> None:
-    """One line to stderr."""
+def print_error(error: FloError, output_format: Format, *, hint: str = "") -> None:
+    """One line to stderr; a hint for the reader is not part of the JSON message."""
     if output_format == "json":
-        fields = {
-            "code": error_code(error),
-            "message": str(error),
-            "outcome": error.outcome,
-            "retryable": error.retryable,
-        }
-        click.echo(json.dumps({"error": fields}), err=True)
+        print_error_fields(error.code, str(error), outcome=error.outcome, retryable=error.retryable)
         return
-    unknown = " (outcome unknown: it may have been executed)" * (error.outcome == "unknown")
-    click.echo(f"flo: {error}{unknown}", err=True)
+    unknown = " (outcome unknown)" * (error.outcome == "unknown")
+    advice = f". {hint}" if hint else ""
+    click.echo(f"flo: {error}{unknown}{advice}", err=True)
+
+
+def print_error_fields(
+    code: str, message: str, *, outcome: Outcome = "not_applied", retryable: bool = False
+) -> None:
+    """An error as it stands in JSON."""
+    fields = {"code": code, "message": message, "outcome": outcome, "retryable": retryable}
+    click.echo(json.dumps({"error": fields}), err=True)
 
 
 def print_missing(key: str, output_format: Format) -> None:
@@ -82,6 +59,11 @@ def print_missing(key: str, output_format: Format) -> None:
     print_error(
         NotFoundError(f"no such key: {key}", reason=Reason.NOT_FOUND, ran=Ran.NO), output_format
     )
+
+
+def is_terminal(name: Literal["stdout", "stderr"]) -> bool:
+    """Whether a person may be looking."""
+    return (sys.stdout if name == "stdout" else sys.stderr).isatty()
 
 
 def print_json(document: Mapping[str, object]) -> None:
@@ -94,10 +76,15 @@ def print_raw(value: bytes) -> None:
     sys.stdout.buffer.write(value)
 
 
+def flush() -> None:
+    """What was printed raw shall be seen now."""
+    sys.stdout.buffer.flush()
+
+
 def print_value(value: bytes) -> None:
     """A value as it is; on a terminal the prompt then starts on a line of its own."""
     print_raw(value)
-    if sys.stdout.isatty() and not value.endswith(b"\n"):
+    if is_terminal("stdout") and not value.endswith(b"\n"):
         print_raw(b"\n")
 
 

@@ -28,6 +28,7 @@ ANSWER_BYTES_MAX_DEFAULT = 64 << 20
 OUTSTANDING_MAX_DEFAULT = 65_536
 
 _PING = 0x000
+_NO_MAGIC = "not the Flo protocol: a frame does not begin with its magic"
 
 
 class Answer(NamedTuple):
@@ -159,34 +160,42 @@ class ClientConnection:
             start = at + HEADER_BYTES
             end = start + length
             if magic != MAGIC:
-                raise unreadable("not the Flo protocol: a frame does not begin with its magic")
+                raise unreadable(_NO_MAGIC, "magic")
             if length > self._data_bytes_max:
-                raise unreadable(f"answer of {length} bytes: at most {self._data_bytes_max}")
+                raise unreadable(
+                    f"answer of {length} bytes: at most {self._data_bytes_max}", "length"
+                )
             if end > size:
                 self._buffer.keep(joined, at, needed=end - at)
                 return
             if checksum(view[at:end]) != crc:
-                raise unreadable("the checksum of an answer does not match")
+                raise unreadable("the checksum of an answer does not match", "checksum")
             answers.append(self._read(header, joined[start:end]))
             at = end
         if at < size:
             if joined[at : at + 4] != MAGIC_BYTES[: size - at]:
-                raise unreadable("not the Flo protocol: a frame does not begin with its magic")
+                raise unreadable(_NO_MAGIC, "magic")
             self._buffer.keep(joined, at, needed=0)
 
     def _read(self, header: tuple[int, ...], data: bytes) -> Answer:
         """The answer in a frame whose length and checksum are good."""
         _, _, request_id, _, version, status, flags, padding, table = header
         if table != (TABLE_HASH if version == 2 else 0):
-            raise unreadable(f"the server speaks the v{version} table 0x{table:016x}, we do not")
+            raise unreadable(
+                f"the server speaks the v{version} table 0x{table:016x}, we do not", "other"
+            )
         if flags or padding or version not in (1, 2):
-            raise unreadable(f"an answer of version {version} with flags 0x{flags:02x}")
+            raise unreadable(f"an answer of version {version} with flags 0x{flags:02x}", "other")
         if request_id == 0 and status != Status.OK:
             refusal = decode_refusal(version, status, data, extended=False)
-            raise ProtocolError(refusal, closes=True)
+            raise ProtocolError(refusal, closes=True, fault="refused")
         call = self._calls.pop(request_id, None)
         if call is None:
-            raise unreadable(f"an answer to request {request_id}, which is not outstanding")
+            raise unreadable(
+                f"an answer to request {request_id}, which is not outstanding", "other"
+            )
         if call.revision != version:
-            raise unreadable(f"a v{version} answer to the v{call.revision} request {request_id}")
+            raise unreadable(
+                f"a v{version} answer to the v{call.revision} request {request_id}", "other"
+            )
         return Answer(request_id, decode_answer(call, status, data))

@@ -42,6 +42,74 @@ def test_an_unknown_option_is_wrong_usage() -> None:
     assert "--colour" in refusal_of(run_node("--colour", "red"), 2)
 
 
+BAD_FILES = (
+    ('[node]\nlistne = "127.0.0.1:1"', "line 2: unknown setting node.listne"),
+    ("[nodes]\nid = 1", "line 1: unknown table [nodes]"),
+    ("[node]\nid = 0", "line 2: node.id must be 1 to 65535, not 0"),
+    ("[node]\nlisten = 9000", "line 2: node.listen must be text in quotes, not 9000"),
+    ('[node]\nlisten = "nowhere"', "has no port: write host:port [node.listen: "),
+    ('[node]\npeer_listen = "a:x"', "[node.peer_listen: "),
+    ('[node]\nadvertise = "a:0"', "[node.advertise: "),
+    ('[node]\ncluster = "1=a:1"', "give its node_id (--id) [node.cluster: "),
+    ('[node]\ncluster = ["1=a:1", "1=b:1"]\nid = 1', "node id 1 appears twice"),
+    ("[node]\npartitions = 1025", "node.partitions must be 1 to 1024, not 1025"),
+    ("[node]\nreplication = 2", "the cluster has 1: correct replication (--replication)"),
+    ("[node]\ndata_dir = false", "node.data_dir must be text in quotes, not false"),
+    ('[node]\nrequest_timeout_ms = "soon"', 'such as "5s", not "soon"'),
+    ('[limits]\nvalue_bytes_max = "4 mb"', "units: B, kB, MB, GB, KiB, MiB, GiB"),
+    ("[limits]\ncalls_bytes_max = 1000", "value_bytes_max (1048576) must not exceed"),
+    ("[wal]\nsegment_bytes = 1", "wal.segment_bytes must be 8388608 to 1073741824, not 1"),
+    ("[node]\nlisten = localhost:9000", "is not valid TOML"),
+)
+
+
+@pytest.mark.parametrize(("text", "says"), BAD_FILES, ids=[text for text, _ in BAD_FILES])
+def test_a_mistake_in_the_file_is_one_line_that_names_it(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    file = tmp_path / "flo.toml"
+    file.write_text(text)
+    refused = run_node("--config", str(file), "--data-dir", str(tmp_path / "data"))
+    refusal = refusal_of(refused, 2)
+    assert refused.stderr.count("\n") == 1
+    assert refusal.startswith("flo: ")
+    assert str(file) in refusal
+    assert says in refusal
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_missing_secret_is_named_with_the_place_that_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "flo.toml"
+    file.write_text(f'[node]\nsecret_file = "{tmp_path}/missing"\n')
+    refusal = refusal_of(run_node(*single_node(tmp_path), "--config", str(file)), 3)
+    assert f"{tmp_path}/missing" in refusal
+    assert f"[node.secret_file: {file}, line 2]" in refusal
+
+
+def test_a_node_runs_from_what_print_config_printed(tmp_path: Path) -> None:
+    limits = tmp_path / "limits.toml"
+    limits.write_text('[limits]\nvalue_bytes_max = "1 KiB"\n[wal]\nsegment_bytes = "8 MiB"\n')
+    arguments = single_node(tmp_path / "data", "--partitions", "1", "--config", str(limits))
+    printed = run_node(*arguments, "--print-config")
+    assert printed.returncode == 0, printed.stderr
+    assert not (tmp_path / "data").exists()
+    file = tmp_path / "flo.toml"
+    file.write_text(printed.stdout)
+    port = int(arguments[1].rpartition(":")[2])
+    command = [sys.executable, "-m", "flo.cli", "node", "--config", str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as node:
+        assert node.stdout is not None
+        try:
+            assert f"clients 127.0.0.1:{port}" in node.stdout.readline()
+            stored = ask(port, KvPut(b"default", b"key", b"x" * 1024))
+            assert isinstance(stored, Stored)
+            with pytest.raises(RuntimeError, match="1024"):
+                ask(port, KvPut(b"default", b"key", b"x" * 1025))
+        finally:
+            node.terminate()
+    assert node.returncode == 0
+
+
 def test_an_occupied_port_is_named(tmp_path: Path) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))

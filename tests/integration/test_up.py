@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import pty
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -131,3 +133,42 @@ def test_no_node_outlives_a_killed_parent(up: Up) -> None:
         with os.fdopen(descriptor) as file:
             readable, _, _ = select.select([file], [], [], 60)
             assert readable, "a node outlived flo up"
+
+
+def test_a_node_that_was_killed_can_be_started_again_as_it_says(up: Up) -> None:
+    children = Path(f"/proc/{up.process.pid}/task/{up.process.pid}/children").read_text().split()
+    os.kill(int(children[1]), signal.SIGKILL)
+    up.wait_for("flo node --id 2")
+    assert any("node 2 was killed by SIGKILL" in line for line in up.lines)
+    command = [sys.executable, "-m", "flo.cli", *shlex.split(up.lines[-1])[1:]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as again:
+        assert again.stdout is not None
+        assert again.stdout.readline().startswith("flo node ready")
+        again.terminate()
+    assert again.returncode == 0
+
+
+def test_on_a_terminal_there_is_a_table_and_the_terminal_comes_back(tmp_path: Path) -> None:
+    master, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    environment.pop("CI", None)
+    command = [sys.executable, "-m", "flo.cli", "up", "--data-dir", str(tmp_path)]
+    command += ["--base-port", str(free_base_port())]
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment
+    ) as process:
+        os.close(terminal)
+        shown = b""
+        while b"8 partitions, each has a leader" not in shown:
+            shown += os.read(master, 65_536)
+        process.send_signal(signal.SIGINT)
+        # On Linux the end of a terminal that nobody has open any more is an error.
+        with contextlib.suppress(OSError):
+            while data := os.read(master, 65_536):
+                shown += data
+    os.close(master)
+    assert process.returncode == 0
+    assert b"kv set greeting hello" in shown
+    assert b"WRITES/S" in shown
+    assert shown.rstrip().endswith(b"stopped")
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l"), "the cursor is back"

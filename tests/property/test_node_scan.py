@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.config import Limits
+from flo.wire.limits import V1_CURSOR_BYTES_MAX, V2_CURSOR_BYTES_MAX
 from flo.wire.messages import KvMget, KvPut, KvScan, Page, PageEntry, Values
 from tests.unit.node.small_cluster import SmallCluster
 
@@ -21,7 +22,7 @@ PREFIXES = st.sampled_from([b"", b"a", b"ab", b"a:", b"b", b"{", b"z", b"a" * 10
     prefix=PREFIXES,
     limits=st.lists(st.one_of(st.integers(1, 5), st.integers(1, 50)), min_size=1, max_size=4),
     max_bytes=st.sampled_from([1, 50, 300, 100_000]),
-    keys_only=st.booleans(),
+    revision_and_keys_only=st.sampled_from([(1, False), (1, True), (2, True)]),
     node=st.sampled_from([1, 2]),
 )
 def test_pages_are_the_sorted_keys(
@@ -30,9 +31,10 @@ def test_pages_are_the_sorted_keys(
     prefix: bytes,
     limits: list[int],
     max_bytes: int,
-    keys_only: bool,
+    revision_and_keys_only: tuple[int, bool],
     node: int,
 ) -> None:
+    revision, keys_only = revision_and_keys_only
     cluster = SmallCluster(limits=Limits(scan_page_bytes_max=max_bytes))
     for key, value in stored.items():
         cluster.start(KvPut(NS, key, value))
@@ -47,7 +49,8 @@ def test_pages_are_the_sorted_keys(
     cursor = b""
     for turn in range(len(wanted) + 1):
         limit = limits[turn % len(limits)]
-        page = cluster.run(KvScan(NS, prefix, limit, cursor, keys_only), node=node)
+        scan = KvScan(NS, prefix, limit, cursor, keys_only)
+        page = cluster.run(scan, node=node, revision=revision)
         assert isinstance(page, Page)
         assert len(page.entries) <= limit
         # The last entry may be past the bound, or a large one would never be answered.
@@ -57,7 +60,7 @@ def test_pages_are_the_sorted_keys(
         if page.cursor is None:
             break
         assert page.entries, "a page may only be empty when it is the last"
-        assert len(page.cursor) <= 64
+        assert len(page.cursor) <= (V1_CURSOR_BYTES_MAX if revision == 1 else V2_CURSOR_BYTES_MAX)
         assert len(found) < len(wanted), "there is a cursor, but nothing follows"
         cursor = page.cursor
     assert found == wanted

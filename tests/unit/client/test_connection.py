@@ -7,10 +7,11 @@ import pytest
 from flo._connection import UNANSWERED_MAX, UNSENT_BYTES_MAX, Connection
 from flo._endpoints import Endpoint
 from flo._transport import Channel, Lost
-from flo.exceptions import ProtocolError, UnexpectedEofError, ValidationError
+from flo.exceptions import InvalidMagicError, UnexpectedEofError, ValidationError
 from flo.wire.client import ClientConnection
-from flo.wire.connection import Request, ServerConnection, encode_answer
+from flo.wire.connection import Rejected, Request, ServerConnection, encode_answer
 from flo.wire.messages import CallContext, KvPut, Ping, Pong
+from flo.wire.status import Ran, Reason, Refusal
 
 CONTEXT = CallContext(deadline_ms=1000)
 NODE = Endpoint("node", 9000)
@@ -166,7 +167,7 @@ async def test_garbage_is_told_from_an_end() -> None:
     setup.connection.connection_lost(None)
     lost = reply.result()
     assert isinstance(lost, Lost)
-    assert lost.error is ProtocolError
+    assert lost.error is InvalidMagicError
 
 
 async def test_close_says_why() -> None:
@@ -178,3 +179,24 @@ async def test_close_says_why() -> None:
     lost = reply.result()
     assert isinstance(lost, Lost)
     assert "enough" in lost.message
+
+
+async def test_a_frame_too_long_is_refused_as_the_longest_request() -> None:
+    """The server refuses it unread, without its id; the others may well succeed elsewhere."""
+    setup = Setup()
+    short = setup.connection.send(Ping(), CONTEXT)
+    long = setup.connection.send(KvPut(b"n", b"k", bytes(2 << 20)), CONTEXT)
+    longest = setup.connection.send(KvPut(b"n", b"k", bytes(3 << 20)), CONTEXT)
+    await asyncio.sleep(0)
+    refusal = Rejected(
+        1, 0, Refusal(Reason.FIELD_TOO_LONG, Ran.NO, "payload of 3 MiB: at most 1"), close=True
+    )
+    setup.connection.data_received(refusal.encode())
+    reply = await longest
+    assert isinstance(reply, Refusal)
+    assert (reply.reason, reply.ran) == (Reason.FIELD_TOO_LONG, Ran.NO)
+    assert reply.message == "payload of 3 MiB: at most 1"
+    assert setup.transport.aborted
+    setup.connection.connection_lost(None)
+    assert isinstance(await short, Lost)
+    assert isinstance(await long, Lost)

@@ -1,12 +1,16 @@
 """Settings that cannot work are refused by name."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cluster.addresses import Address, parse_members
 from cluster.config import ConfigError, Limits, NodeConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GOOD = NodeConfig(
     node_id=2,
@@ -64,3 +68,54 @@ def test_a_node_that_listens_everywhere_tells_clients_its_peer_host(host: str) -
 def test_an_advertised_address_wins() -> None:
     config = replace(GOOD, advertise=Address("public", 1))
     assert config.client_address == Address("public", 1)
+
+
+def test_errors_name_the_settings_they_are_about(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Limits(partition_bytes_max=1000)
+    assert caught.value.settings == ("batch_bytes_max", "partition_bytes_max")
+    cases: list[tuple[Callable[[], NodeConfig], tuple[str, ...]]] = [
+        (lambda: NodeConfig(tmp_path, listen="nowhere"), ("listen",)),
+        (lambda: NodeConfig(tmp_path, advertise="a:x"), ("advertise",)),
+        (lambda: NodeConfig(tmp_path, advertise="a:0"), ("advertise",)),
+        (lambda: NodeConfig(tmp_path, peer_listen="a"), ("peer_listen",)),
+        (lambda: NodeConfig(tmp_path, peer_listen="127.0.0.1:9000"), ("listen", "peer_listen")),
+        (lambda: NodeConfig(tmp_path, members="a"), ("members",)),
+        (lambda: NodeConfig(tmp_path, members="1=a:1"), ("members",)),
+        (lambda: NodeConfig(tmp_path, members="1=a:1", node_id=2), ("node_id", "members")),
+        (lambda: NodeConfig(tmp_path, node_id=0), ("node_id",)),
+        (lambda: NodeConfig(tmp_path, node_id=65_536), ("node_id",)),
+        (lambda: NodeConfig(tmp_path, replication=2), ("replication", "members")),
+        (lambda: NodeConfig(tmp_path, request_timeout_ms=0), ("request_timeout_ms",)),
+    ]
+    for make, settings in cases:
+        with pytest.raises(ConfigError) as caught:
+            make()
+        assert caught.value.settings == settings
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Limits)])
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_no_limit_is_nothing(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=rf"{field} must be above 0"):
+        replace(Limits(), **{field: value})  # type: ignore[arg-type]  # NaN is the point
+
+
+@pytest.mark.parametrize(
+    ("limits", "settings"),
+    [
+        (Limits(calls_bytes_max=1000), ("value_bytes_max", "calls_bytes_max")),
+        (
+            Limits(partition_bytes_max=1000, batch_bytes_max=1000),
+            ("value_bytes_max", "partition_bytes_max"),
+        ),
+        (
+            Limits(connection_unsent_bytes_max=1000),
+            ("answer_bytes_max", "connection_unsent_bytes_max"),
+        ),
+    ],
+)
+def test_what_is_allowed_must_be_able_to_pass(limits: Limits, settings: tuple[str, str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        NodeConfig("data", limits=limits)
+    assert caught.value.settings == settings

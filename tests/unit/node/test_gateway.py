@@ -109,6 +109,22 @@ async def test_a_broken_frame_ends_the_connection_after_earlier_answers() -> Non
         await until(lambda: node.gateway.connection_count == 0)
 
 
+async def test_a_client_in_the_middle_of_a_frame_too_long_hears_why() -> None:
+    """What it still sends must not reset the connection and take the answer with it."""
+    async with served(Limits(connection_close_s=60.0)) as node:
+        frame = get(1)
+        too_long = frame[:4] + (64 << 20).to_bytes(4, "little") + frame[8:]
+
+        def send_all_then_read() -> bytes:
+            with socket.create_connection(("127.0.0.1", node.port)) as client:
+                client.sendall(too_long + bytes(16 << 20))
+                return client.recv(1000)
+
+        answer = await asyncio.to_thread(send_all_then_read)
+        assert b"at most" in answer
+        await until(lambda: node.gateway.connection_count == 0)
+
+
 async def test_a_client_of_the_oldest_protocol_is_turned_away_without_a_word() -> None:
     async with served() as node:
         client = await node.connect()

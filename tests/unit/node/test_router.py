@@ -267,23 +267,35 @@ def test_v2_and_keys_only_pages_have_no_values(cluster: SmallCluster) -> None:
         assert [entry.value for entry in page.entries] == [b""] * 3
 
 
-def test_a_cursor_of_a_long_key_continues_at_its_node(cluster: SmallCluster) -> None:
-    keys = [b"%s%d" % (b"long" * 200, number) for number in range(5)]
-    for key in keys:
+LONG_KEYS = [b"%s%d" % (b"long" * 200, number) for number in range(5)]
+
+
+def test_a_v1_cursor_of_a_long_key_continues_at_every_node(cluster: SmallCluster) -> None:
+    for key in LONG_KEYS:
+        cluster.run(KvPut(NS, key, b"v"))
+    page = cluster.run(KvScan(NS, b"", 2))
+    assert isinstance(page, Page)
+    rest = cluster.run(KvScan(NS, b"", None, page.cursor or b""), node=2)
+    assert isinstance(rest, Page)
+    assert [entry.key for entry in (*page.entries, *rest.entries)] == LONG_KEYS
+
+
+def test_a_v2_cursor_of_a_long_key_continues_at_its_node(cluster: SmallCluster) -> None:
+    for key in LONG_KEYS:
         cluster.run(KvPut(NS, key, b"v"))
     found: list[bytes] = []
     cursor = b""
     while True:
-        page = cluster.run(KvScan(NS, b"", 2, cursor))
+        page = cluster.run(KvScan(NS, b"", 2, cursor), revision=2)
         assert isinstance(page, Page)
         found += [entry.key for entry in page.entries]
         if page.cursor is None:
             break
         cursor = page.cursor
         assert len(cursor) <= 64
-        elsewhere = cluster.run(KvScan(NS, b"", 2, cursor), node=2)
+        elsewhere = cluster.run(KvScan(NS, b"", 2, cursor), node=2, revision=2)
         assert refusal(elsewhere) == (Reason.MALFORMED, Ran.NO)
-    assert found == keys
+    assert found == LONG_KEYS
 
 
 def test_a_malformed_cursor_is_refused(cluster: SmallCluster) -> None:

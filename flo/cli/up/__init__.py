@@ -1,0 +1,1 @@
+"""`flo up`: a local cluster as child processes of this one."""
