@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format pytest simulate bench clean
+.PHONY: help run test check format generate pytest docs simulate bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,14 +34,20 @@ format: $(STAMP) ## format the tree
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
+generate: $(STAMP) ## write the blocking client, flo/sync, from the asynchronous one
+	@$(BIN)/python -m scripts.generate_sync
+
 pytest: $(STAMP) ## all tests
 	@$(BIN)/pytest --numprocesses auto $(ARGS)
+
+docs: $(STAMP) ## run every example and command of the documentation
+	@$(BIN)/pytest tests/docs --numprocesses auto $(ARGS)
 
 simulate: $(STAMP) ## simulated clusters from fresh seeds (SEEDS=1000, SEED=42 to replay one)
 	@$(BIN)/pytest tests/simulation --numprocesses auto $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200))
 
-bench: $(STAMP) ## KV put and get against a cluster that it starts (ARGS="--help")
+bench: $(STAMP) ## KV put and get, failover or client cost against a cluster that it starts (ARGS="--help")
 	@$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .apart .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,4 +1,6 @@
-"""`python -m bench`: KV put and get, and failover, against a cluster that it starts."""
+"""`python -m bench`: KV put and get, failover, and what a call costs the client, against a cluster
+that it starts.
+"""
 
 import argparse
 import json
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.client_cost import run_client_cost
 from bench.cluster_view import leaders_of, wait_until_led
 from bench.failover import run_failover
 from bench.load import Sample, Workload, preload, run_load
@@ -23,6 +26,11 @@ def main() -> None:
     with LocalCluster(options.nodes, options.partitions, options.dir) as cluster:
         if options.failover:
             uvloop.run(run_failover(cluster, options.failover))
+        elif options.client_cost:
+            rows = run_client_cost(
+                cluster, operations=options.client_cost, repetitions=options.repetitions
+            )
+            _write(rows, options.json)
         else:
             uvloop.run(_run(cluster, options))
 
@@ -44,6 +52,14 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, help="where the data directories are made")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     parser.add_argument("--failover", type=int, metavar="TRIALS", help="measure kill -9 instead")
+    parser.add_argument(
+        "--client-cost",
+        type=int,
+        nargs="?",
+        const=10_000,
+        metavar="OPERATIONS",
+        help="measure the CPU time of clients instead, ours beside others",
+    )
     return parser.parse_args()
 
 
@@ -87,8 +103,12 @@ async def _run(cluster: LocalCluster, options: argparse.Namespace) -> None:
                 print(_line(rows[-1]), flush=True)
     memory = ", ".join(f"{mib:.0f}" for mib in cluster.private_mib())
     print(f"private memory of the nodes afterwards: {memory} MiB")
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    _write(rows, options.json)
+
+
+def _write(rows: list[dict[str, object]], path: Path | None) -> None:
+    if path:
+        path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def _row(

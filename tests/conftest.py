@@ -1,6 +1,10 @@
 """Options of the whole test suite."""
 
 import pytest
+from hypothesis import settings
+
+# Where CI is set, Hypothesis would try the same examples every time. Fresh ones find more.
+settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

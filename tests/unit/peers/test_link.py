@@ -245,6 +245,14 @@ def test_a_lost_connection_without_an_error_is_one_the_peer_closed() -> None:
     assert link.reason == "it closed the connection"
 
 
+def test_what_was_queued_in_the_turn_of_the_loss_is_not_written() -> None:
+    link, transport = established(Owner())
+    assert link.enqueue(SMALL)
+    link.connection_lost(ConnectionResetError("reset"))
+    link.flush()
+    assert transport.written == []
+
+
 def test_the_link_is_an_asyncio_protocol() -> None:
     link, _ = opened(Owner())
     assert isinstance(link, asyncio.Protocol)

@@ -57,6 +57,15 @@ def test_is_written_byte_for_byte(vector: Vector) -> None:
     assert frame.hex() == vector.frame.hex()
 
 
+@pytest.mark.parametrize("vector", [*ALL_SERVED, *OTHER_REQUESTS], ids=ids)
+def test_waits_for_the_rest_wherever_it_is_cut(vector: Vector) -> None:
+    whole = only(vector)
+    for at in range(1, len(vector.frame)):
+        server = ServerConnection()
+        assert server.receive(vector.frame[:at]) == []
+        assert server.receive(vector.frame[at:]) == [whole]
+
+
 @pytest.mark.parametrize("vector", OTHER_REQUESTS, ids=ids)
 def test_an_operation_not_served_is_refused_and_the_connection_stays(vector: Vector) -> None:
     server = ServerConnection()

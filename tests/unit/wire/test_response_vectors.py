@@ -6,6 +6,8 @@ import pytest
 
 from flo.wire import (
     OPS,
+    Answer,
+    CallContext,
     ClientConnection,
     Deleted,
     KvGet,
@@ -51,6 +53,7 @@ def is_empty_stored(vector: Vector) -> bool:
 
 ANSWERS = [v for v in (*SERVED_RESPONSES, *OWN_RESPONSES) if not is_continued(v)]
 ERRORS = [v for v in RESPONSES if v.op_name == "error" and "status" in str(v.row["raises"])]
+NUMBERED = [v for v in (*ANSWERS, *ERRORS) if RESPONSE_HEADER.unpack_from(v.frame)[2]]
 BAD_FRAMES = [v for v in RESPONSES if v.op_name == "bad frame"]
 
 
@@ -64,6 +67,17 @@ def decoded(vector: Vector) -> Result | Refusal:
     call = Call(vector.revision, codec, request_of(vector), extended(vector))
     status = RESPONSE_HEADER.unpack_from(vector.frame)[5]
     return decode_answer(call, status, vector.frame[HEADER_BYTES:])
+
+
+def received(vector: Vector, *pieces: bytes) -> list[Answer]:
+    """What a client makes of an answer that comes in these pieces: nothing before the last."""
+    client = ClientConnection()
+    context = CallContext(None, None, None, False, 1000) if extended(vector) else None
+    for _ in range(RESPONSE_HEADER.unpack_from(vector.frame)[2]):
+        client.request(request_of(vector), context=context, revision=vector.revision)
+    for piece in pieces[:-1]:
+        assert client.receive(piece) == []
+    return client.receive(pieces[-1])
 
 
 def plain(answer: Result | Refusal, revision: int) -> Result | Refusal:
@@ -92,6 +106,14 @@ def test_is_read_as_the_result(vector: Vector) -> None:
         assert decoded(vector) == expected._replace(message="")
     else:
         assert plain(decoded(vector), vector.revision) == plain(expected, vector.revision)
+
+
+@pytest.mark.parametrize("vector", NUMBERED, ids=ids)
+def test_waits_for_the_rest_wherever_it_is_cut(vector: Vector) -> None:
+    whole = received(vector, vector.frame)
+    assert [answer.request_id for answer in whole] == [RESPONSE_HEADER.unpack_from(vector.frame)[2]]
+    for at in range(1, len(vector.frame)):
+        assert received(vector, vector.frame[:at], vector.frame[at:]) == whole
 
 
 @pytest.mark.parametrize("vector", ERRORS, ids=ids)
@@ -171,3 +193,8 @@ def test_a_reason_of_ours_is_unclassified_for_official_clients() -> None:
     frame = encode_answer(2, 1, OPS[0x100], refusal)
     assert RESPONSE_HEADER.unpack_from(frame)[5] == Status.UNAVAILABLE
     assert frame[HEADER_BYTES:] == b"\x0c\x00\x00unknown session"
+
+
+def test_every_answer_is_of_an_operation_that_some_request_names() -> None:
+    """So the answers of an operation are tested from the day it is served, whatever its name."""
+    assert [v.name for v in RESPONSES if v.code is None and v not in BAD_FRAMES] == []

@@ -83,21 +83,15 @@ class Vector(NamedTuple):
         return OPS[self.code]
 
 
-_CODES = {op.name: op.code for op in OPS.values()} | {
-    "kv.set": 0x100,
-    "kv.touch": 0x113,
-    "error": 0x101,
-}
-
-
-def load(name: str) -> list[Vector]:
+def load(name: str, codes: dict[str, int]) -> list[Vector]:
+    """`codes` by the operations' names, for rows that tell the name alone."""
     vectors: list[Vector] = []
     for line in (VECTORS / name).read_text().splitlines():
         row = cast("Args", json.loads(line))
         hexes = row["hex"]
         frames = hexes if isinstance(hexes, list) else [hexes]
         op_name = str(row["op"])
-        code = row.get("code", _CODES.get(op_name.split(" ")[0]))
+        code = row.get("code", codes.get(op_name.split(" ")[0]))
         vectors.append(
             Vector(
                 f"{name}:{row['n']}:{op_name}",
@@ -112,9 +106,13 @@ def load(name: str) -> list[Vector]:
     return vectors
 
 
-REQUESTS = load("requests.jsonl")
-RESPONSES = load("responses.jsonl")
-OWN = load("own.jsonl")
+REQUESTS = load("requests.jsonl", {})
+# Of all operations, also of those that are not served yet: their answers wait for them here.
+CODES = {op.name: op.code for op in OPS.values()} | {
+    v.op_name.split(" ")[0]: v.code for v in REQUESTS if v.revision > 0 and v.code is not None
+}
+RESPONSES = load("responses.jsonl", CODES)
+OWN = load("own.jsonl", CODES)
 OWN_REQUESTS = [vector for vector in OWN if vector.row["kind"] == "request"]
 OWN_RESPONSES = [vector for vector in OWN if vector.row["kind"] == "response"]
 SERVED_REQUESTS = [v for v in REQUESTS if v.revision > 0 and v.code in OPS]

@@ -1,0 +1,31 @@
+"""The official SDK, installed apart, and a cluster for its programs."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.apart import OFFICIAL_SDK, NotInstalledError, installed
+from bench.cluster_view import wait_until_led
+from bench.local_cluster import LocalCluster
+
+
+@pytest.fixture(scope="session")
+def official_sdk() -> Path:
+    """Where the official package is. Skips without it, but never where CI runs."""
+    try:
+        return installed(OFFICIAL_SDK)
+    except NotInstalledError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(f"the official SDK cannot be installed: {error}")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[LocalCluster]:
+    """Three nodes, eight partitions, all defaults."""
+    with LocalCluster(nodes=3, partitions=8, parent_dir=tmp_path, keep=True) as running:
+        asyncio.run(wait_until_led(running))
+        yield running
