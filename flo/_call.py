@@ -40,6 +40,7 @@ class Call:
         "partition",
         "sequence",
         "session",
+        "stale",
     )
 
     def __init__(
@@ -51,6 +52,7 @@ class Call:
         era: Era,
         *,
         is_write: bool,
+        stale: bool = False,
     ) -> None:
         self.body = body
         self.partition = partition
@@ -58,6 +60,8 @@ class Call:
         self.budget_s = budget_s
         self.era = era
         self.is_write = is_write
+        self.stale = stale
+        """Any replica may answer."""
         self.attempts = 0
         self.channel: Channel | None = None
         # Set for a write once it has its place in a session; floor and sequence stay the same from
@@ -90,7 +94,7 @@ class Call:
         deadline_ms = max(1, remaining_ms - margin_ms)
         session = self.session
         if session is None:
-            return CallContext(None, None, None, False, deadline_ms)
+            return CallContext(None, None, None, self.stale, deadline_ms)
         sequence, floor = self.sequence
         return CallContext(session.session_id, sequence, floor, False, deadline_ms)
 

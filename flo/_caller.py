@@ -94,8 +94,11 @@ class Caller:
         is_write: bool = False,
         timeout_ms: float | None = None,
         wait_ms: int = 0,
+        stale: bool = False,
     ) -> Coroutine[None, None, Result]:
         """The result. `wait_ms`, the time the server may wait, comes on top of the time-out.
+
+        A `stale` read is asked of any node, in turn, and says that any replica may answer.
 
         Raises FloError: everything but success.
         """
@@ -105,7 +108,7 @@ class Caller:
         if wait_ms:
             budget_s += wait_ms / 1000
         deadline = self._loop.time() + budget_s
-        call = Call(body, partition, deadline, budget_s, self._era, is_write=is_write)
+        call = Call(body, partition, deadline, budget_s, self._era, is_write=is_write, stale=stale)
         if self._watch is None:
             return self._run(call)
         return self._watch.watch(call, self._run(call))

@@ -62,9 +62,8 @@ class KVOperations:
     """The key-value operations of one client.
 
     Example:
-        stored = await client.kv.put("greeting", b"hello")
-        found = await client.kv.get("greeting")
-        print(found.value, found.version == stored.version)  # b'hello' True
+        await client.kv.put("greeting", b"hello")
+        print(await client.kv.exists("greeting"))  # True
     """
 
     def __init__(self, caller: Callable[[], Caller], namespace: bytes) -> None:
@@ -84,21 +83,24 @@ class KVOperations:
             await client.kv.put("user:7", b"Ada")
             found = await client.kv.get("user:7")
             print(found.value)  # b'Ada'
-            print(await client.kv.get("user:8"))  # None
         """
-        namespace, wait_ms, wait_for_change = self._default_namespace, 0, False
+        namespace, wait_ms, wait_for_change, stale = self._default_namespace, 0, False, False
         if options is not None:
             namespace = self._namespace(options.namespace)
             wait_ms = _wait_ms(options.wait_ms)
             wait_for_change = options.wait_for == WaitFor.CHANGE
+            stale = options.stale
+            if stale and wait_ms:
+                raise ValidationError("a stale get cannot wait: leave out stale or wait_ms")
         caller = self._caller()
         encoded = encode_key(namespace, key)
         try:
             result = await caller.call(
                 KvGet(namespace, encoded, wait_ms, wait_for_change),
-                partition=caller.partition_of(namespace, encoded),
+                partition=None if stale else caller.partition_of(namespace, encoded),
                 timeout_ms=timeout_ms,
                 wait_ms=wait_ms,
+                stale=stale,
             )
         except NotFoundError as error:
             if error.reason is not Reason.NOT_FOUND:
@@ -157,8 +159,6 @@ class KVOperations:
         """Removes a key, and returns whether it existed. Raises ConflictError as `put` does.
 
         Example:
-            await client.kv.put("user:7", b"Ada")
-            print(await client.kv.delete("user:7"))  # True
             print(await client.kv.delete("user:7"))  # False
         """
         given = options or DeleteOptions()
@@ -185,7 +185,6 @@ class KVOperations:
         Each value is current; together they are no snapshot if the keys live in several partitions.
 
         Example:
-            await client.kv.put("user:7", b"Ada")
             for entry in await client.kv.mget(["user:7", "user:8"]):
                 print(entry.key, entry.value if entry.found else "is missing")
         """
@@ -195,7 +194,10 @@ class KVOperations:
             raise ValidationError(f"mget of {len(keys)} keys: at most {MGET_KEYS_MAX}")
         namespace = self._namespace(options.namespace if options else None)
         encoded = tuple(encode_key(namespace, key) for key in keys)
-        values = await self._caller().call(KvMget(namespace, encoded), timeout_ms=timeout_ms)
+        stale = options is not None and options.stale
+        values = await self._caller().call(
+            KvMget(namespace, encoded), timeout_ms=timeout_ms, stale=stale
+        )
         return [
             MGetEntry(decode_key(entry.key), entry.value, entry.version, entry.found)
             for entry in cast(Values, values).entries
@@ -231,7 +233,7 @@ class KVOperations:
             given.cursor or b"",
             keys_only=True,
         )
-        page = cast(Page, await self._caller().call(body, timeout_ms=timeout_ms))
+        page = cast(Page, await self._caller().call(body, timeout_ms=timeout_ms, stale=given.stale))
         return ScanResult([decode_key(entry.key) for entry in page.entries], page.cursor)
 
     async def incr(
@@ -336,16 +338,17 @@ class KVOperations:
         """Whether a key exists, without reading its value.
 
         Example:
-            await client.kv.put("user:7", b"Ada")
-            print(await client.kv.exists("user:7"))  # True
+            print(await client.kv.exists("user:7"))  # False
         """
         namespace = self._namespace(options.namespace if options else None)
+        stale = options is not None and options.stale
         encoded = encode_key(namespace, key)
         caller = self._caller()
         answer = await caller.call(
             KvExists(namespace, encoded),
-            partition=caller.partition_of(namespace, encoded),
+            partition=None if stale else caller.partition_of(namespace, encoded),
             timeout_ms=timeout_ms,
+            stale=stale,
         )
         return cast(Exists, answer).exists
 

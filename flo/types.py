@@ -122,12 +122,17 @@ class Condition(IntEnum):
 
 @dataclass
 class GetOptions:
-    """`wait_ms` (at most 300000) waits for what `wait_for` names; 0 does not wait."""
+    """`wait_ms` (at most 300000) waits for what `wait_for` names; 0 does not wait.
+
+    With `stale` any replica answers from what it has applied: cheaper, it needs no leader, and it
+    may be old by any time.
+    """
 
     namespace: str | None = None
     wait_ms: int = 0
     wait_for: WaitFor = WaitFor.EXISTS
     routing_key: str | None = None
+    stale: bool = False
 
 
 @dataclass
@@ -152,11 +157,15 @@ class DeleteOptions:
 
 @dataclass
 class ScanOptions:
-    """`cursor` is the previous page's; `limit` (1 to 1024) is the most a page may hold."""
+    """`cursor` is the previous page's; `limit` (1 to 1024) is the most a page may hold.
+
+    `stale` as in `GetOptions`.
+    """
 
     namespace: str | None = None
     cursor: bytes | None = None
     limit: int = 1024
+    stale: bool = False
 
 
 @dataclass
@@ -179,18 +188,20 @@ class KVExpireOptions:
 
 @dataclass
 class KVExistsOptions:
-    """Nothing but where to look."""
+    """`stale` as in `GetOptions`."""
 
     namespace: str | None = None
     routing_key: str | None = None
+    stale: bool = False
 
 
 @dataclass
 class KVMGetOptions:
-    """Nothing but where to look."""
+    """`stale` as in `GetOptions`."""
 
     namespace: str | None = None
     routing_key: str | None = None
+    stale: bool = False
 
 
 @dataclass

@@ -16,6 +16,8 @@ from flo.kv import VALUE_BYTES_MAX
 from flo.types import (
     Condition,
     DeleteOptions,
+    GetOptions,
+    KVExistsOptions,
     KVIncrOptions,
     PutOptions,
 )
@@ -34,6 +36,11 @@ def _milliseconds(_ctx: click.Context, _param: click.Parameter, value: str | Non
     if not 0 < ttl_s <= TTL_MS_MAX / 1000:
         raise click.BadParameter(f"{value!r} is no time to live: give seconds, more than 0")
     return max(1, round(ttl_s * 1000))
+
+
+_stale = click.option(
+    "--stale", is_flag=True, help="Let any replica answer, which may be behind: cheaper."
+)
 
 
 @click.group("kv", cls=Group)
@@ -109,9 +116,10 @@ def set_key(
 
 @kv_group.command("get")
 @click.argument("key")
+@_stale
 @global_options
 @pass_settings
-def get_key(settings: Settings, key: str) -> None:
+def get_key(settings: Settings, key: str, stale: bool) -> None:
     """Print the value of KEY as it is; exit code 1 when there is none.
 
     \b
@@ -122,7 +130,7 @@ def get_key(settings: Settings, key: str) -> None:
     """
 
     async def work(client: FloClient) -> int:
-        found = await client.kv.get(key)
+        found = await client.kv.get(key, GetOptions(stale=stale))
         if found is None:
             output.print_missing(key, settings.output_format)
             return EXIT_NO
@@ -139,9 +147,10 @@ def get_key(settings: Settings, key: str) -> None:
 
 @kv_group.command("mget")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@_stale
 @global_options
 @pass_settings
-def get_keys(settings: Settings, keys: tuple[str, ...]) -> None:
+def get_keys(settings: Settings, keys: tuple[str, ...], stale: bool) -> None:
     """Print several keys with their values; exit code 1 when one is missing.
 
     One line for each: the key, a tab, the value; a missing key stands alone.
@@ -154,7 +163,7 @@ def get_keys(settings: Settings, keys: tuple[str, ...]) -> None:
     """
 
     async def work(client: FloClient) -> int:
-        entries = await listing.values(client, keys)
+        entries = await listing.values(client, keys, stale=stale)
         if settings.output_format == "json":
             output.print_json({"entries": [listing.entry_fields(entry) for entry in entries]})
         else:
@@ -204,9 +213,10 @@ def delete_key(settings: Settings, key: str, cas: int | None) -> None:
     help="How many keys to print at most.",
 )
 @click.option("--keys-only", is_flag=True, help="Leave the values out.")
+@_stale
 @global_options
 @pass_settings
-def list_keys(settings: Settings, prefix: str, limit: int, keys_only: bool) -> None:
+def list_keys(settings: Settings, prefix: str, limit: int, *, keys_only: bool, stale: bool) -> None:
     """Print the keys that begin with PREFIX, in byte order, with their values.
 
     One line for each: the key, a tab, the value. Lines are printed as they come; a key that is
@@ -219,7 +229,7 @@ def list_keys(settings: Settings, prefix: str, limit: int, keys_only: bool) -> N
     \b
     Example: flo kv list user: --keys-only
     """
-    wanted = listing.Wanted(prefix, limit, keys_only=keys_only)
+    wanted = listing.Wanted(prefix, limit, keys_only=keys_only, stale=stale)
 
     async def work(client: FloClient) -> int:
         if settings.output_format == "json":
@@ -259,9 +269,10 @@ def increment(settings: Settings, key: str, by: int) -> None:
 
 @kv_group.command("exists")
 @click.argument("key")
+@_stale
 @global_options
 @pass_settings
-def key_exists(settings: Settings, key: str) -> None:
+def key_exists(settings: Settings, key: str, stale: bool) -> None:
     """Print true, or false with exit code 1.
 
     \b
@@ -272,7 +283,7 @@ def key_exists(settings: Settings, key: str) -> None:
     """
 
     async def work(client: FloClient) -> int:
-        exists = await client.kv.exists(key)
+        exists = await client.kv.exists(key, KVExistsOptions(stale=stale))
         if settings.output_format == "json":
             output.print_json({"key": key, "exists": exists})
         else:

@@ -9,7 +9,7 @@ import click
 from flo.cli import output
 from flo.client import FloClient
 from flo.exceptions import ServerError
-from flo.types import MGetEntry, ScanOptions
+from flo.types import KVMGetOptions, MGetEntry, ScanOptions
 from flo.wire.limits import MGET_KEYS_MAX, V1_SCAN_LIMIT_MAX
 from flo.wire.status import Reason
 
@@ -22,6 +22,7 @@ class Wanted(NamedTuple):
     prefix: str
     limit: int
     keys_only: bool
+    stale: bool = False
 
 
 class Page(NamedTuple):
@@ -71,11 +72,11 @@ async def pages(client: FloClient, wanted: Wanted) -> AsyncIterator[Page]:
     left = wanted.limit
     cursor: bytes | None = None
     while True:
-        options = ScanOptions(cursor=cursor, limit=min(left, V1_SCAN_LIMIT_MAX))
+        options = ScanOptions(cursor=cursor, limit=min(left, V1_SCAN_LIMIT_MAX), stale=wanted.stale)
         found = await client.kv.scan(wanted.prefix, options)
         left -= len(found.names)
         cursor = found.cursor
-        entries = [] if wanted.keys_only else await values(client, found.names)
+        entries = [] if wanted.keys_only else await values(client, found.names, stale=wanted.stale)
         # A key may have gone between its name and its value.
         there = [entry for entry in entries if entry.found]
         yield Page(found.names, there, more=cursor is not None)
@@ -83,23 +84,29 @@ async def pages(client: FloClient, wanted: Wanted) -> AsyncIterator[Page]:
             return
 
 
-async def values(client: FloClient, names: Sequence[str]) -> list[MGetEntry]:
+async def values(
+    client: FloClient, names: Sequence[str], *, stale: bool = False
+) -> list[MGetEntry]:
     """The entries of any number of keys, in their order."""
+    options = KVMGetOptions(stale=stale)
     entries: list[MGetEntry] = []
     for start in range(0, len(names), MGET_KEYS_MAX):
-        entries += await _values(client, names[start : start + MGET_KEYS_MAX])
+        entries += await _values(client, names[start : start + MGET_KEYS_MAX], options)
     return entries
 
 
-async def _values(client: FloClient, names: Sequence[str]) -> list[MGetEntry]:
+async def _values(
+    client: FloClient, names: Sequence[str], options: KVMGetOptions
+) -> list[MGetEntry]:
     try:
-        return await client.kv.mget(names)
+        return await client.kv.mget(names, options)
     except ServerError as error:
         # Long values: one answer cannot hold so many of them.
         if error.reason is not Reason.FIELD_TOO_LONG or len(names) == 1:
             raise
     half = len(names) // 2
-    return [*await _values(client, names[:half]), *await _values(client, names[half:])]
+    first = await _values(client, names[:half], options)
+    return [*first, *await _values(client, names[half:], options)]
 
 
 def entry_fields(entry: MGetEntry) -> dict[str, object]:

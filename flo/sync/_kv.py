@@ -28,9 +28,8 @@ class KVOperations:
     """The key-value operations of one client.
 
     Example:
-        stored = client.kv.put("greeting", b"hello")
-        found = client.kv.get("greeting")
-        print(found.value, found.version == stored.version)  # b'hello' True
+        client.kv.put("greeting", b"hello")
+        print(client.kv.exists("greeting"))  # True
     """
 
     def __init__(self, wrapped: AsyncKVOperations, runner: Runner) -> None:
@@ -50,7 +49,6 @@ class KVOperations:
             client.kv.put("user:7", b"Ada")
             found = client.kv.get("user:7")
             print(found.value)  # b'Ada'
-            print(client.kv.get("user:8"))  # None
         """
         return self._runner.run(self._wrapped.get(key, options, timeout_ms=timeout_ms))
 
@@ -84,8 +82,6 @@ class KVOperations:
         """Removes a key, and returns whether it existed. Raises ConflictError as `put` does.
 
         Example:
-            client.kv.put("user:7", b"Ada")
-            print(client.kv.delete("user:7"))  # True
             print(client.kv.delete("user:7"))  # False
         """
         return self._runner.run(self._wrapped.delete(key, options, timeout_ms=timeout_ms))
@@ -102,7 +98,6 @@ class KVOperations:
         Each value is current; together they are no snapshot if the keys live in several partitions.
 
         Example:
-            client.kv.put("user:7", b"Ada")
             for entry in client.kv.mget(["user:7", "user:8"]):
                 print(entry.key, entry.value if entry.found else "is missing")
         """
@@ -205,7 +200,6 @@ class KVOperations:
         """Whether a key exists, without reading its value.
 
         Example:
-            client.kv.put("user:7", b"Ada")
-            print(client.kv.exists("user:7"))  # True
+            print(client.kv.exists("user:7"))  # False
         """
         return self._runner.run(self._wrapped.exists(key, options, timeout_ms=timeout_ms))

@@ -20,6 +20,10 @@ from flo.exceptions import NotConnectedError, WrongLoopError
 CLOSE_GRACE_S = 1.0
 """How long calls that were under way at `close` may take to notice it."""
 
+LOOK_UP_S = 0.5
+"""How late Ctrl-C may be noticed. It interrupts a waiting lock only if the system gives the signal
+to the waiting thread, and not in the moment before it waits."""
+
 _T = TypeVar("_T")
 Work: TypeAlias = Coroutine[object, object, _T]
 Tasks: TypeAlias = "set[asyncio.Task[None]]"
@@ -158,7 +162,8 @@ class LoopThread:
         job = Job(work)
         self._post(job)
         try:
-            job.done.acquire()
+            while not job.done.acquire(timeout=LOOK_UP_S):
+                continue  # Python handles here the signals that did not interrupt the wait.
         except BaseException:
             # Ctrl-C, or what else a signal handler raises.
             self._cancel(job)

@@ -202,3 +202,25 @@ def test_works_on_uvloop() -> None:
             return await client.kv.get("key")
 
     assert uvloop.run(program()) == GetResult(b"value", 1)
+
+
+@pytest.mark.parametrize("stale", [False, True])
+async def test_reads_say_whether_any_replica_may_answer(
+    cluster: FakeCluster, client: FloClient, stale: bool
+) -> None:
+    await client.kv.put("k", b"v")
+    await client.kv.get("k", GetOptions(stale=stale))
+    await client.kv.mget(["k"], KVMGetOptions(stale=stale))
+    await client.kv.exists("k", KVExistsOptions(stale=stale))
+    await client.kv.scan("", ScanOptions(stale=stale))
+    reads = [
+        request.context
+        for request in cluster.nodes[0].requests
+        if isinstance(request.body, wire.KvGet | wire.KvMget | wire.KvExists | wire.KvScan)
+    ]
+    assert [context and context.stale for context in reads] == [stale] * 4
+
+
+async def test_a_stale_get_does_not_wait(client: FloClient) -> None:
+    with pytest.raises(ValidationError, match="stale"):
+        await client.kv.get("k", GetOptions(stale=True, wait_ms=1))
