@@ -15,6 +15,8 @@ class Replica(TypedDict):
     """One partition as one node sees it."""
 
     partition: int
+    replicas: list[int]
+    """The preferred leader first."""
     leader: int
     role: str
     takes_part: bool

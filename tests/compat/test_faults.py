@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cluster_view import leaders_of
+from bench.cluster_view import replicas_of
 from bench.local_cluster import LocalCluster
 from flo.wire import Ran, Reason, Refusal, Rejected, ServerConnection, encode_answer
 from tests.compat.kit import PACKAGES, Package, finish, run_with_faults, start_driver
@@ -62,10 +62,14 @@ def inject(cluster: LocalCluster, wish: str) -> None:
 
 
 async def until_leading(cluster: LocalCluster, node: int) -> None:
-    async def leads() -> bool:
-        return node in (await leaders_of(cluster)).values()
+    """Until it leads what it is preferred for: before, leadership still moves to and from it."""
 
-    await eventually(f"node {node} leads a partition", leads)
+    async def leads() -> bool:
+        replicas = await asyncio.to_thread(replicas_of, cluster.client_ports[node])
+        preferred = [row for row in replicas if row["replicas"][0] == node]
+        return all(row["role"] == "leader" for row in preferred)
+
+    await eventually(f"node {node} leads the partitions that prefer it", leads)
 
 
 class ScriptedNode(asyncio.Protocol):
