@@ -178,7 +178,7 @@ class Dispatcher:
         missing = [node for node in replicas if node not in reachable]
         if len(reachable) <= len(replicas) // 2:
             message = (
-                f"no leader for partition {partition}: nodes {_listed(missing)} are unreachable,"
+                f"no leader for partition {partition}: nodes {_listed(sorted(missing))} are unreachable,"
                 f" {len(replicas) // 2 + 1} of {len(replicas)} are needed"
             )
         else:

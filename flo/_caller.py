@@ -37,6 +37,8 @@ from flo.wire.status import Ran, Reason, Refusal
 TIMEOUT_MS_MAX = 86_400_000
 # With less time than this left, another try has no chance.
 _TRY_MIN_S = 0.02
+# A node gives up at most so much of a call's time before us, see `Call.context`, and a little more.
+_LEADER_WAIT_SHARE = 0.15
 
 _FAILED: Final = (Refusal, Lost, Expired)
 
@@ -209,7 +211,11 @@ class Caller:
             if failures.is_stale_route(reply):
                 self._router.refresh()
         remaining_s = call.deadline - self._loop.time()
-        if call.attempts >= self._retry.max_attempts or remaining_s < _TRY_MIN_S:
+        least_s = _TRY_MIN_S
+        if isinstance(reply, Refusal) and reply.reason is Reason.LEADER_UNKNOWN:
+            # The node has waited for a leader nearly all of the time: what it says is the answer.
+            least_s = max(least_s, call.budget_s * _LEADER_WAIT_SHARE)
+        if call.attempts >= self._retry.max_attempts or remaining_s < least_s:
             raise self._error(call, reply)
         pause_s = min(self._retry.pause_s(call.attempts), remaining_s / 2)
         self._reporter.report(

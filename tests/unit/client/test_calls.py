@@ -488,3 +488,31 @@ async def test_every_error_of_a_call_is_a_flo_error() -> None:
             with pytest.raises(FloError) as caught:
                 await client.kv.put("key", b"value")
             assert caught.value.outcome == "unknown"
+
+
+def test_a_refusal_for_want_of_a_leader_is_what_the_caller_hears() -> None:
+    """The node waits for a leader nearly as long as the caller does; a try after it only hides
+    which nodes are missing."""
+    passed_s = 0.0
+
+    async def refused() -> UnavailableError:
+        loop = asyncio.get_running_loop()
+        time = loop.time
+        loop.time = lambda: time() + passed_s  # type: ignore[method-assign]
+
+        def wait_in_vain(request: Request) -> Refusal:
+            nonlocal passed_s
+            assert request.context is not None
+            passed_s += (request.context.deadline_ms or 0) / 1000
+            return Refusal(Reason.LEADER_UNKNOWN, Ran.NO, "nodes 2 and 3 are unreachable")
+
+        async with FakeCluster() as cluster, FloClient(cluster.endpoints) as client:
+            cluster.nodes[0].script = wait_in_vain
+            with pytest.raises(UnavailableError, match="nodes 2 and 3 are unreachable") as error:
+                await client.kv.get("key", timeout_ms=60_000)
+            assert len(cluster.nodes[0].of_type(wire.KvGet)) == 1
+            return error.value
+
+    error = asyncio.run(refused())
+    assert error.reason is Reason.LEADER_UNKNOWN
+    assert error.outcome == "not_applied"
