@@ -500,8 +500,10 @@ def test_a_refusal_for_want_of_a_leader_is_what_the_caller_hears() -> None:
         time = loop.time
         loop.time = lambda: time() + passed_s  # type: ignore[method-assign]
 
-        def wait_in_vain(request: Request) -> Refusal:
+        def wait_in_vain(request: Request) -> Refusal | None:
             nonlocal passed_s
+            if not isinstance(request.body, wire.KvGet):
+                return None
             assert request.context is not None
             passed_s += (request.context.deadline_ms or 0) / 1000
             return Refusal(Reason.LEADER_UNKNOWN, Ran.NO, "nodes 2 and 3 are unreachable")
