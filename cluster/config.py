@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from cluster.addresses import Address, Member, parse_address, parse_members
 from cluster.peers.frames import DEFAULT_FRAME_BYTES_MAX
@@ -45,6 +44,8 @@ class Limits:
     """Unanswered calls of one node."""
     apply_bytes_per_turn: int = 4 << 20
     scan_page_bytes_max: int = 200_000
+    log_bytes_max: int = 256 << 20
+    """The log is compacted past this, or past half of what the states take when that is more."""
     answer_bytes_max: int = 8 << 20
     """Values of one answer; it travels in one frame when another node leads the partition."""
 
@@ -81,6 +82,7 @@ class NodeConfig:
     secret: bytes | None
     advertise: Address | None
     request_timeout_ms: int
+    repair: bool
     limits: Limits
     wal: WalConfig
 
@@ -97,6 +99,7 @@ class NodeConfig:
         secret: bytes | None = None,
         advertise: Address | str | None = None,
         request_timeout_ms: int = 5_000,
+        repair: bool = False,
         limits: Limits | None = None,
         wal: WalConfig | None = None,
     ) -> None:
@@ -115,16 +118,12 @@ class NodeConfig:
         advertise: where clients reach this node; by default where it listens, or, when that is
             every interface, the host of its own peer address.
         request_timeout_ms: how long a request of a client that names no deadline is tried.
+        repair: the node's data is lost, and `data_dir` is a new, empty directory: the node learns
+            from the others before it votes or acknowledges.
         """
         listen = _address(listen)
-        given = parse_members(members) if isinstance(members, str) and members else tuple(members)
-        found = cast("tuple[Member, ...]", given)
-        if node_id is None and found:
-            raise ConfigError(
-                f"which of the nodes {sorted(each.node_id for each in found)} is this one?"
-                " give its node_id (--id)"
-            )
-        own_id = node_id or 1
+        found = _members(members)
+        own_id = _own_id(node_id, found)
         peer = _peer_listen(listen, own_id, found) if peer_listen is None else _address(peer_listen)
         found = found or (Member(own_id, peer, ""),)
         values: dict[str, object] = {
@@ -138,6 +137,7 @@ class NodeConfig:
             "secret": secret,
             "advertise": None if advertise is None else _address(advertise),
             "request_timeout_ms": request_timeout_ms,
+            "repair": repair,
             "limits": limits or Limits(),
             "wal": wal or WalConfig(),
         }
@@ -161,6 +161,11 @@ class NodeConfig:
                 f"replication {self.replication} needs as many nodes; the cluster has"
                 f" {len(self.members)}"
             )
+        if self.limits.log_bytes_max < 2 * self.wal.segment_bytes:
+            raise ConfigError(
+                f"log_bytes_max ({self.limits.log_bytes_max}) must be at least twice"
+                f" segment_bytes ({self.wal.segment_bytes}): the log is let go by segments"
+            )
         if self.request_timeout_ms < 1:
             raise ConfigError(
                 f"request_timeout_ms must be at least 1, not {self.request_timeout_ms}"
@@ -178,6 +183,21 @@ class NodeConfig:
 
 
 _EVERY_INTERFACE = ("", "0.0.0.0", "::", "*")
+
+
+def _members(given: tuple[Member, ...] | str) -> tuple[Member, ...]:
+    if isinstance(given, str):
+        return parse_members(given) if given else ()
+    return given
+
+
+def _own_id(node_id: int | None, members: tuple[Member, ...]) -> int:
+    if node_id is None and members:
+        raise ConfigError(
+            f"which of the nodes {sorted(each.node_id for each in members)} is this one?"
+            " give its node_id (--id)"
+        )
+    return node_id or 1
 
 
 def _address(given: Address | str) -> Address:

@@ -114,6 +114,8 @@ class Link(asyncio.Protocol):
         if self.closed.is_set():
             return
         self.closing = True
+        # The flush of this turn is still to come, and uvloop raises for a write after this.
+        self.queue.clear()
         if not self.reason:
             self.reason = str(exc) if exc is not None else "it closed the connection"
         self._events.link_closed(self)
