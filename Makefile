@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format generate pytest docs simulate bench clean
+.PHONY: help run test check format generate pytest docs simulate chaos bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -45,6 +45,9 @@ docs: $(STAMP) ## run every example and command of the documentation
 
 simulate: $(STAMP) ## simulated clusters from fresh seeds (SEEDS=1000, SEED=42 to replay one)
 	@$(BIN)/pytest tests/simulation --numprocesses auto $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200))
+
+chaos: $(STAMP) ## real nodes under faults, and a verdict (MINUTES=15, SEED=42 for the same faults)
+	@$(BIN)/pytest tests/chaos --long -k test_for_minutes --minutes $(or $(MINUTES),15) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP) ## KV put and get, failover or client cost against a cluster that it starts (ARGS="--help")
 	@$(BIN)/python -m bench $(ARGS)

@@ -40,7 +40,7 @@ class LocalCluster:
         self.directory = Path(tempfile.mkdtemp(prefix="flo-bench-", dir=parent_dir))
         ports = free_ports(2 * nodes)
         self.client_ports = dict(enumerate(ports[:nodes], start=1))
-        self._peer_ports = dict(enumerate(ports[nodes:], start=1))
+        self.peer_ports = dict(enumerate(ports[nodes:], start=1))
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "LocalCluster":
@@ -73,25 +73,37 @@ class LocalCluster:
 
     def start(self, node: int) -> None:
         """Starts a node, also again after `kill`; returns when it listens."""
-        members = ",".join(f"{n}=127.0.0.1:{port}" for n, port in self._peer_ports.items())
-        command = [
-            *(sys.executable, "-m", "flo.cli", "node", "--id", str(node)),
-            *("--listen", f"127.0.0.1:{self.client_ports[node]}"),
-            *("--peer-listen", f"127.0.0.1:{self._peer_ports[node]}"),
-            *("--data-dir", str(self.directory / f"node-{node}")),
-            *("--cluster", members, "--partitions", str(self.partitions)),
-        ]
-        if node in self._advertised_ports:
-            command += ["--advertise", f"127.0.0.1:{self._advertised_ports[node]}"]
-        if node in self._secret_files:
-            command += ["--secret-file", str(self._secret_files[node])]
         with (self.directory / f"node-{node}.log").open("ab") as log:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+            process = subprocess.Popen(
+                self._command(node), stdout=subprocess.PIPE, stderr=log, env=self._environment(node)
+            )
         self.processes[node] = process
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith(b"flo node ready"):
             raise RuntimeError(f"node {node} did not start: see {self.directory}/node-{node}.log")
+
+    def _command(self, node: int) -> list[str]:
+        command = [
+            *(sys.executable, "-m", "flo.cli", "node", "--id", str(node)),
+            *("--listen", f"127.0.0.1:{self.client_ports[node]}"),
+            *("--peer-listen", f"127.0.0.1:{self.peer_ports[node]}"),
+            *("--data-dir", str(self.directory / f"node-{node}")),
+            *("--cluster", self._members(node), "--partitions", str(self.partitions)),
+        ]
+        if node in self._advertised_ports:
+            command += ["--advertise", f"127.0.0.1:{self._advertised_ports[node]}"]
+        if node in self._secret_files:
+            command += ["--secret-file", str(self._secret_files[node])]
+        return command
+
+    def _members(self, node: int) -> str:
+        """The peer addresses that a node is given."""
+        return ",".join(f"{n}=127.0.0.1:{port}" for n, port in self.peer_ports.items())
+
+    def _environment(self, node: int) -> dict[str, str] | None:
+        """What a node finds there; None is what this process has."""
+        return None
 
     def kill(self, node: int) -> None:
         """kill -9."""

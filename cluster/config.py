@@ -58,6 +58,8 @@ class Limits:
     """Unanswered calls of one node."""
     apply_bytes_per_turn: int = 4 << 20
     scan_page_bytes_max: int = 200_000
+    log_bytes_max: int = 256 << 20
+    """The log is compacted past this, or past half of what the states take when that is more."""
     answer_bytes_max: int = 8 << 20
     """Values of one answer; it travels in one frame when another node leads the partition."""
 
@@ -89,7 +91,25 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, init=False)
 class NodeConfig:
-    """One node. Fields hold parsed values; the constructor also takes what a person types."""
+    """One node. Fields hold parsed values; the constructor also takes what a person types.
+
+    data_dir: where the node keeps its data; created if missing.
+    node_id: one of those in `members`; 1 when the node is alone.
+    listen: where clients connect, "host:port".
+    peer_listen: where other nodes connect; by default the host of `listen` with the port that
+        `members` names for this node, or the client port + 500 when it is alone.
+    members: peer addresses of all founding nodes, this one included: "1=a:9500,2=b:9500@zone".
+        Empty: this node alone.
+    partition_count: fixed when the cluster is founded.
+    replication: replicas of each partition; 3, or the number of nodes if less.
+    secret: what all nodes of the cluster share; without it only local peers are accepted.
+    advertise: where clients reach this node; by default where it listens, or, when that is
+        every interface, the host of its own peer address.
+    request_timeout_ms: how long a request of a client that names no deadline is tried. The
+        official SDKs wait 5 s by default: a refusal must reach them before they hang up.
+    repair: the node's data is lost, and `data_dir` is a new, empty directory: the node learns
+        from the others before it votes or acknowledges.
+    """
 
     data_dir: Path
     node_id: int
@@ -101,6 +121,7 @@ class NodeConfig:
     secret: bytes | None
     advertise: Address | None
     request_timeout_ms: int
+    repair: bool
     limits: Limits
     wal: WalConfig
 
@@ -117,26 +138,11 @@ class NodeConfig:
         secret: bytes | None = None,
         advertise: Address | str | None = None,
         request_timeout_ms: int = 4_500,
+        repair: bool = False,
         limits: Limits | None = None,
         wal: WalConfig | None = None,
     ) -> None:
-        """Raises ConfigError for what cannot work.
-
-        data_dir: where the node keeps its data; created if missing.
-        node_id: one of those in `members`; 1 when the node is alone.
-        listen: where clients connect, "host:port".
-        peer_listen: where other nodes connect; by default the host of `listen` with the port that
-            `members` names for this node, or the client port + 500 when it is alone.
-        members: peer addresses of all founding nodes, this one included: "1=a:9500,2=b:9500@zone".
-            Empty: this node alone.
-        partition_count: fixed when the cluster is founded.
-        replication: replicas of each partition; 3, or the number of nodes if less.
-        secret: what all nodes of the cluster share; without it only local peers are accepted.
-        advertise: where clients reach this node; by default where it listens, or, when that is
-            every interface, the host of its own peer address.
-        request_timeout_ms: how long a request of a client that names no deadline is tried. The
-            official SDKs wait 5 s by default: a refusal must reach them before they hang up.
-        """
+        """Raises ConfigError for what cannot work."""
         listen = _address("listen", listen)
         found = _members(members)
         own_id = _own_id(node_id, found)
@@ -156,6 +162,7 @@ class NodeConfig:
             "secret": secret,
             "advertise": None if advertise is None else _address("advertise", advertise),
             "request_timeout_ms": request_timeout_ms,
+            "repair": repair,
             "limits": limits or Limits(),
             "wal": wal or WalConfig(),
         }
@@ -207,6 +214,13 @@ class NodeConfig:
                 f" {len(self.members)}: correct replication (--replication) or members (--cluster)",
                 "replication",
                 "members",
+            )
+        if self.limits.log_bytes_max < 2 * self.wal.segment_bytes:
+            raise ConfigError(
+                f"log_bytes_max ({self.limits.log_bytes_max}) must be at least twice"
+                f" segment_bytes ({self.wal.segment_bytes}): the log is let go by segments",
+                "log_bytes_max",
+                "segment_bytes",
             )
 
     @property

@@ -4,24 +4,30 @@ founding.json, peers.json    who this node is and whom it knows (`cluster/foundi
 initialized                  the write-ahead log has existed: without it the data is lost
 wal/                         the log of all partitions
 state/NNNN/                  the LMDB state of partition NNNN
+snapshots/NNNN/              its newest snapshot (`cluster/storage/snapshots.py`)
 """
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lmdb
 
+from cluster.clock import SystemClock
+from cluster.compaction import restore_point
 from cluster.errors import StartError
-from cluster.founding import DataDirectory, DataDirectoryError, FoundingParameters
+from cluster.founding import DataDirectory, FoundingParameters
 from cluster.peers.secret import secret_fingerprint
 from cluster.placement import PlacementError
 from cluster.replica import Replica
+from cluster.sealed_files import DataDirectoryError
 from cluster.state.errors import CorruptState, StoreFull
 from cluster.state.machine import StateMachine
 from cluster.storage.files import DirectoryInUse, DiskStorage
 from cluster.storage.lmdb_store import LmdbStore, read_boot_id
+from cluster.storage.snapshots import DiskSnapshots, SnapshotDamaged
 from cluster.storage.wal import Wal
 from cluster.storage.wal_errors import WalDamaged
 from cluster.storage.wal_format import segment_sequence
@@ -41,8 +47,12 @@ nodes. A map is never resized."""
 class NodeData:
     """The open data directory of a node. Raises StartError with a message for people."""
 
-    def __init__(self, config: "NodeConfig") -> None:
-        self._stores: list[LmdbStore] = []
+    def __init__(
+        self, config: "NodeConfig", *, boot_id: Callable[[], str | None] = read_boot_id
+    ) -> None:
+        self._boot_id = boot_id
+        self._stores: dict[int, LmdbStore] = {}
+        self._path = config.data_dir
         self._storage: DiskStorage | None = None
         try:
             self.directory = _open_directory(config)
@@ -51,12 +61,14 @@ class NodeData:
         self._map_bytes = min(_MAP_BYTES_MAX, _MAPS_BYTES // config.partition_count)
         try:
             self.wal = self._open_wal(config)
-            self.replicas = {
-                number: self._open_replica(config.data_dir / "state" / f"{number:04d}")
+            numbers = [
+                number
                 for number, nodes in enumerate(self.directory.founding.replicas)
                 if config.node_id in nodes
-            }
-        except (DirectoryInUse, WalDamaged, CorruptState) as error:
+            ]
+            self.snapshots = {number: self._open_snapshots(number) for number in numbers}
+            self.replicas = {number: self._open_replica(number) for number in numbers}
+        except (DirectoryInUse, WalDamaged, CorruptState, SnapshotDamaged) as error:
             self.close()
             raise StartError(str(error)) from error
         except (OSError, lmdb.Error, StoreFull) as error:
@@ -80,7 +92,7 @@ class NodeData:
 
     def close(self) -> None:
         """Closes everything; a clean stop of the stores is noted on the disk."""
-        for store in reversed(self._stores):
+        for store in reversed(self._stores.values()):
             store.close()
         if hasattr(self, "wal"):
             self.wal.close()
@@ -100,9 +112,54 @@ class NodeData:
         self._storage = DiskStorage(str(folder))
         return Wal.open(self._storage, config.wal)
 
-    def _open_replica(self, path: Path) -> Replica:
-        store = LmdbStore(path, map_bytes=self._map_bytes, boot_id=read_boot_id())
-        self._stores.append(store)
+    def state_bytes(self) -> int:
+        """What the states of all partitions take on the disk."""
+        return sum(store.used_bytes for store in self._stores.values())
+
+    def reopen_from_snapshot(self, number: int) -> None:
+        """Replaces a state by the newest snapshot; nobody else may use it meanwhile. Blocks.
+
+        Raises OSError, SnapshotDamaged and CorruptState; it may be called again then.
+        """
+        store = self._stores.pop(number, None)
+        if store is not None:
+            store.discard()
+        self.replicas[number] = self._open_from_snapshot(number)
+
+    def _open_snapshots(self, number: int) -> DiskSnapshots:
+        folder = self._path / "snapshots" / f"{number:04d}"
+        return DiskSnapshots(folder, lambda descriptor: self._stores[number].copy_to(descriptor))
+
+    def _open_replica(self, number: int) -> Replica:
+        """From the state there is; from the snapshot when that is older than the log, or gone."""
+        replica = self._open_store(number, None)
+        latest = self.snapshots[number].latest
+        applied_index = replica.applied_index
+        base_index = self.wal.group(number).base_index
+        if applied_index < base_index and (latest is None or latest.last_index < base_index):
+            raise SnapshotDamaged(
+                f"{self.snapshots[number].folder} lacks the snapshot of entry {base_index} or a"
+                f" later one: the state ends with entry {applied_index}, and the log no longer"
+                " holds what is between them. Restore the folder; or, if it is lost, move the data"
+                " directory away and start this node on an empty one with --repair"
+            )
+        if latest is None or not restore_point(self.wal, number, latest, applied_index):
+            return replica
+        logger.info(
+            "partition %d: the state ends with entry %d; it begins anew with the snapshot of"
+            " entry %d",
+            *(number, applied_index, latest.last_index),
+        )
+        self._stores.pop(number).discard()
+        return self._open_from_snapshot(number)
+
+    def _open_from_snapshot(self, number: int) -> Replica:
+        return self._open_store(number, self.snapshots[number].verified_path())
+
+    def _open_store(self, number: int, source: Path | None) -> Replica:
+        path = self._path / "state" / f"{number:04d}"
+        store = LmdbStore(path, map_bytes=self._map_bytes, boot_id=self._boot_id(), source=source)
+        self._stores[number] = store
         return Replica(store, StateMachine())
 
 
@@ -113,7 +170,8 @@ def _open_directory(config: "NodeConfig") -> DataDirectory:
         partition_count=config.partition_count,
         secret_fingerprint=secret_fingerprint(config.secret),
     )
-    return DataDirectory(config.data_dir, config.node_id, parameters)
+    repair_ms = SystemClock().wall_ms() if config.repair else None
+    return DataDirectory(config.data_dir, config.node_id, parameters, repair_ms=repair_ms)
 
 
 def _has_segments(folder: Path) -> bool:

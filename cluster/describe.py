@@ -107,6 +107,8 @@ class NodeDescription:
             "role": group.role.name.lower(),
             # False until enough other replicas have accepted this node's data directory.
             "takes_part": self._takes_part(number),
+            # After a lost disk: it learns from the others, and neither votes nor acknowledges.
+            "learning": group.learner is not None,
             "commit_index": group.commit_index,
             "applied_index": group.applied_index,
             "last_index": group.last_index,
@@ -117,5 +119,7 @@ class NodeDescription:
             "broken": partition.broken,
         }
         if digest:
-            replica["digest"] = partition.replica.digest()
+            # A state that is being replaced by a snapshot is closed.
+            usable = partition.broken is None
+            replica["digest"] = partition.replica.digest() if usable else None
         return replica

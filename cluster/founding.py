@@ -1,9 +1,13 @@
 """What a cluster is founded with, and the data directory that remembers it.
 
-Two files, each replaced as a whole (temporary file, fsync, rename, fsync of the directory):
+Two files, each replaced as a whole (`cluster/sealed_files.py`):
 
 - `founding.json`: this node's id and incarnation, and the founding configuration;
 - `peers.json`: the incarnation first seen of every other node, and whether it accepted ours.
+
+A directory created to repair a lost disk has a third one while that lasts:
+
+- `repair.json`: the partitions in which this node does not vote or acknowledge yet.
 
 `peers.json` is created first, so a directory with a `founding.json` always has both. Both carry a
 checksum; a damaged one stops the start, it is never replaced by a fresh one.
@@ -11,10 +15,9 @@ checksum; a damaged one stops the start, it is never replaced by a fresh one.
 
 import errno
 import fcntl
-import json
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -22,22 +25,30 @@ from typing import TypedDict, cast
 
 from cluster.addresses import Member
 from cluster.placement import effective_replication, place_replicas
+from cluster.sealed_files import (
+    DataDirectoryError,
+    Fsync,
+    canonical,
+    read_sealed,
+    sync_directory,
+    write_sealed,
+)
 
 DEFAULT_PARTITION_COUNT = 8
 DEFAULT_CLUSTER_NAME = "flo"
 
-_FORMAT = 1
 _FOUNDING_FILE = "founding.json"
 _PEERS_FILE = "peers.json"
+_REPAIR_FILE = "repair.json"
 _LOCK_FILE = "lock"
 # What an interrupted first start, or the file system, leaves in a directory that holds no data.
-_HARMLESS = {_LOCK_FILE, _PEERS_FILE, f"{_PEERS_FILE}.tmp", f"{_FOUNDING_FILE}.tmp", "lost+found"}
-
-Fsync = Callable[[int], None]
-
-
-class DataDirectoryError(Exception):
-    """The data directory cannot be used; the message names it and says what to do."""
+_HARMLESS = {
+    "lost+found",
+    _LOCK_FILE,
+    _PEERS_FILE,
+    _REPAIR_FILE,
+    *(f"{name}.tmp" for name in (_PEERS_FILE, _REPAIR_FILE, _FOUNDING_FILE)),
+}
 
 
 class FoundingMismatch(DataDirectoryError):
@@ -92,7 +103,7 @@ def found_cluster(parameters: FoundingParameters) -> FoundingConfig:
         partition_count,
     ]
     return FoundingConfig(
-        cluster_id=blake2b(_canonical(basis), digest_size=16).hexdigest(),
+        cluster_id=blake2b(canonical(basis), digest_size=16).hexdigest(),
         cluster_name=parameters.cluster_name,
         zones=zones,
         replication=replication,
@@ -125,11 +136,12 @@ def read_founding(directory: Path) -> FoundingConfig | None:
     path = directory / _FOUNDING_FILE
     if not path.exists():
         return None
-    return _founding_from(cast("dict[str, object]", _read(path)["founding"]))
+    return _founding_from(cast("dict[str, object]", read_sealed(path)["founding"]))
 
 
 class _PeerRecord(TypedDict):
     incarnation: str
+    generation: int
     met: bool
 
 
@@ -143,6 +155,11 @@ class DataDirectory:
     node_id: int
     incarnation: str
     """128 random bits in hex, drawn when the directory was created."""
+    generation: int
+    """0, or when the directory was created to repair a lost disk, in unix milliseconds: the higher
+    one takes the place of the other."""
+    repairing: frozenset[int]
+    """Partitions in which this node, after the loss of its disk, does not vote or acknowledge."""
 
     def __init__(
         self,
@@ -150,9 +167,10 @@ class DataDirectory:
         node_id: int,
         parameters: FoundingParameters,
         *,
+        repair_ms: int | None = None,
         fsync: Fsync = os.fsync,
     ) -> None:
-        """Open or create the directory.
+        """Open or create the directory; with `repair_ms`, the time of now, to replace a lost one.
 
         Raises DataDirectoryError, FoundingMismatch, or PlacementError.
         """
@@ -169,8 +187,13 @@ class DataDirectory:
         try:
             if (path / _FOUNDING_FILE).exists():
                 self._load(parameters)
+                if repair_ms is not None and not self.repairing:
+                    raise DataDirectoryError(
+                        f"{path} has data: --repair is for a node whose data is lost. Start it"
+                        " without --repair, or move the directory away if it is beyond use"
+                    )
             else:
-                self._create(parameters)
+                self._create(parameters, repair_ms)
         except BaseException:
             self.close()
             raise
@@ -181,24 +204,37 @@ class DataDirectory:
             os.close(self._lock_fd)
             self._lock_fd = -1
 
-    def remember_peer(self, node_id: int, incarnation: str) -> None:
-        """Record the first incarnation seen of a node; synced when this returns.
+    def remember_peer(self, node_id: int, incarnation: str, generation: int = 0) -> None:
+        """Record the incarnation of a node; synced when this returns.
 
-        Raises IncarnationMismatch when another one is known, DataDirectoryError when the record
-        cannot be stored.
+        The first one counts, until one comes that an operator has made to repair it. Raises
+        IncarnationMismatch for another one, DataDirectoryError when the record cannot be stored.
         """
         known = self._peers.get(str(node_id))
-        if known is None:
-            self._store_peer(node_id, {"incarnation": incarnation, "met": False})
+        if known is None or generation > known["generation"]:
+            # Whom the lost one has accepted stays accepted: `may_vote` stays true.
+            met = known is not None and known["met"]
+            record: _PeerRecord = {
+                "incarnation": incarnation,
+                "generation": generation,
+                "met": met,
+            }
+            self._store_peer(node_id, record)
         elif known["incarnation"] != incarnation:
             raise IncarnationMismatch(
                 f"node {node_id} came back with an empty or different data directory (known "
                 f"incarnation {known['incarnation'][:8]}, now {incarnation[:8]}); it can't rejoin "
                 "as the old node, because it has lost what it voted for and acknowledged. Start "
-                "it with its former data directory. If that is lost for good, keep this node "
-                "stopped: the others go on without it as long as a majority of each partition's "
-                "replicas is up"
+                "it with its former data directory. If that is lost for good, start it on an empty "
+                "one with `flo node --repair`: it then learns from the others before it counts "
+                "again"
             )
+
+    def finish_repair(self, partition: int) -> None:
+        """This node counts in a partition again; synced when this returns."""
+        remaining = self.repairing - {partition}
+        self._write(_REPAIR_FILE, {"partitions": sorted(remaining)})
+        self.repairing = remaining
 
     def record_met(self, node_id: int) -> None:
         """Record that a remembered peer has accepted our incarnation; synced when this returns."""
@@ -221,7 +257,7 @@ class DataDirectory:
         majority = len(replicas) // 2 + 1
         return not others or met >= len(replicas) - majority + 1
 
-    def _create(self, parameters: FoundingParameters) -> None:
+    def _create(self, parameters: FoundingParameters, repair_ms: int | None) -> None:
         foreign = sorted({entry.name for entry in self.path.iterdir()} - _HARMLESS)
         if foreign:
             raise DataDirectoryError(
@@ -231,17 +267,34 @@ class DataDirectory:
         self.founding = found_cluster(parameters)
         self.incarnation = secrets.token_hex(16)
         self._peers: dict[str, _PeerRecord] = {}
+        self.generation = repair_ms or 0
+        self.repairing = frozenset() if repair_ms is None else self._to_repair()
         self._write(_PEERS_FILE, self._peers)
+        if repair_ms is not None:
+            self._write(_REPAIR_FILE, {"partitions": sorted(self.repairing)})
         content = {
             "node_id": self.node_id,
             "incarnation": self.incarnation,
+            "generation": self.generation,
             # As JSON has them: text keys, which also sort differently from numbers.
             "founding": {**asdict(self.founding), "zones": _text_keys(self.founding.zones)},
         }
         self._write(_FOUNDING_FILE, content)
 
+    def _to_repair(self) -> frozenset[int]:
+        replicas = self.founding.replicas
+        own = frozenset(n for n, ids in enumerate(replicas) if self.node_id in ids)
+        alone = sorted(n for n in own if len(replicas[n]) == 1)
+        if alone:
+            raise DataDirectoryError(
+                f"node {self.node_id} cannot be repaired: nobody else has a replica of its"
+                f" partitions {', '.join(map(str, alone[:8]))}, so their data is lost. Found the"
+                " cluster anew on empty data directories, without --repair"
+            )
+        return own
+
     def _load(self, parameters: FoundingParameters) -> None:
-        content = _read(self.path / _FOUNDING_FILE)
+        content = read_sealed(self.path / _FOUNDING_FILE)
         stored_id = cast("int", content["node_id"])
         if stored_id != self.node_id:
             raise FoundingMismatch(
@@ -251,7 +304,12 @@ class DataDirectory:
         self.incarnation = cast("str", content["incarnation"])
         self.founding = _founding_from(cast("dict[str, object]", content["founding"]))
         check_founding(self.founding, parameters, self.path)
-        self._peers = cast("dict[str, _PeerRecord]", _read(self.path / _PEERS_FILE))
+        self.generation = cast("int", content["generation"])
+        self._peers = cast("dict[str, _PeerRecord]", read_sealed(self.path / _PEERS_FILE))
+        self.repairing = frozenset()
+        if self.generation:
+            content = read_sealed(self.path / _REPAIR_FILE)
+            self.repairing = frozenset(cast("list[int]", content["partitions"]))
 
     def _store_peer(self, node_id: int, record: _PeerRecord) -> None:
         peers = {**self._peers, str(node_id): record}
@@ -260,12 +318,7 @@ class DataDirectory:
         self._peers = peers
 
     def _write(self, name: str, content: Mapping[str, object]) -> None:
-        try:
-            _replace_file(self.path / name, _seal(content), self._fsync)
-        except OSError as error:
-            raise DataDirectoryError(
-                f"cannot write {self.path / name}: {error.strerror}"
-            ) from error
+        write_sealed(self.path / name, content, self._fsync)
 
 
 def _zones(parameters: FoundingParameters) -> dict[int, str]:
@@ -297,63 +350,13 @@ def _founding_from(content: Mapping[str, object]) -> FoundingConfig:
     )
 
 
-def _canonical(content: object) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _checksum(content: object) -> str:
-    return blake2b(_canonical(content), digest_size=16).hexdigest()
-
-
-def _seal(content: Mapping[str, object]) -> bytes:
-    sealed = {"format": _FORMAT, "checksum": _checksum(content), "content": content}
-    return json.dumps(sealed, indent=1, sort_keys=True).encode() + b"\n"
-
-
-def _read(path: Path) -> dict[str, object]:
-    """The content of a sealed file; its checksum says that we wrote it, so its shape is known."""
-    try:
-        sealed = cast("object", json.loads(path.read_bytes()))
-    except OSError as error:
-        raise DataDirectoryError(
-            f"cannot read {path}: {error.strerror}. A data directory has this file from its first "
-            "start on: restore it, or treat this node's data as lost"
-        ) from error
-    except ValueError as error:
-        raise _damaged(path) from error
-    if not isinstance(sealed, dict):
-        raise _damaged(path)
-    fields = cast("dict[str, object]", sealed)
-    version = fields.get("format")
-    if version != _FORMAT and isinstance(version, int):
-        raise DataDirectoryError(
-            f"{path} has format {version}, this version of Flo reads {_FORMAT}: use the version "
-            "that wrote it, or a newer one"
-        )
-    content = fields.get("content")
-    if (
-        version != _FORMAT
-        or not isinstance(content, dict)
-        or fields.get("checksum") != _checksum(cast("object", content))
-    ):
-        raise _damaged(path)
-    return cast("dict[str, object]", content)
-
-
-def _damaged(path: Path) -> DataDirectoryError:
-    return DataDirectoryError(
-        f"{path} is damaged: its checksum does not match. Restore it from a backup, or treat this "
-        "node's data as lost; do not edit or delete it"
-    )
-
-
 def _create_directory(path: Path, fsync: Fsync) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
             # Without this a crash could take the new directory, and all that is synced in it.
-            _sync_directory(folder.parent, fsync)
+            sync_directory(folder.parent, fsync)
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except OSError as error:
@@ -380,21 +383,3 @@ def _lock(path: Path) -> int:
             "give this one its own directory"
         ) from error
     return fd
-
-
-def _replace_file(path: Path, data: bytes, fsync: Fsync) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        fsync(file.fileno())
-    temporary.replace(path)
-    _sync_directory(path.parent, fsync)
-
-
-def _sync_directory(path: Path, fsync: Fsync) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fsync(fd)
-    finally:
-        os.close(fd)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from cluster.clock import Clock, SystemClock
+from cluster.compaction import Compaction
 from cluster.data import NodeData
 from cluster.describe import NodeDescription
 from cluster.dispatch import Dispatcher
@@ -25,9 +26,11 @@ from cluster.peers.admission import own_identity
 from cluster.peers.config import PeerConfig
 from cluster.peers.network import ListenError, PeerNetwork
 from cluster.raft.group import RaftGroup
+from cluster.raft.learning import Learner
 from cluster.raft.types import GroupConfig, InvariantBrokenError
 from cluster.router import Router
 from cluster.scan_cursors import ScanCursors
+from cluster.sealed_files import DataDirectoryError
 from cluster.turn import Turns
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ logger = logging.getLogger("flo.node")
 
 TICK_S = 0.02
 _HAND_OVER_S = 2.0
+_ARRIVAL_BITS = 61
+_FINISH_AGAIN_S = 5.0
+"""After the end of a repair could not be noted on the disk."""
 
 
 class NodeCore:
@@ -61,6 +67,7 @@ class NodeCore:
         self._rng = SystemRandom()
         self._tick_timer: asyncio.TimerHandle | None = None
         self._flush_scheduled = False
+        self._finish_repair_at = 0.0
         self.partitions: dict[int, Partition] = {}
 
     async def start(self) -> None:
@@ -90,7 +97,11 @@ class NodeCore:
             self._tick_timer.cancel()
         await self._network.close()
         self._turns.stop()
-        await self._loop.run_in_executor(None, self._executor.shutdown)
+        for partition in self.partitions.values():
+            partition.transfer.close()
+        self._compaction.stop()
+        for executor in (self._executor, self._snapshot_executor):
+            await self._loop.run_in_executor(None, executor.shutdown)
         self._data.close()
 
     @property
@@ -108,6 +119,8 @@ class NodeCore:
     def _assemble(self) -> None:
         config, data = self.config, self._data
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="flo-disk")
+        # Apart: a snapshot takes long, and a sync must not wait for it.
+        self._snapshot_executor = ThreadPoolExecutor(1, thread_name_prefix="flo-snapshot")
         self._peer_handler = NodePeerHandler(data.directory, self._clock)
         self._network = PeerNetwork(
             PeerConfig(
@@ -126,6 +139,17 @@ class NodeCore:
             call_soon_threadsafe=self._loop.call_soon_threadsafe,
             on_failure=self._fail,
             executor=self._executor,
+        )
+        self._compaction = Compaction(
+            wal=data.wal,
+            partitions=self.partitions,
+            host=self,
+            clock=self._clock,
+            executor=self._snapshot_executor,
+            call_soon_threadsafe=self._loop.call_soon_threadsafe,
+            request_turn=self._turns.request,
+            on_failure=self._fail,
+            log_bytes_max=config.limits.log_bytes_max,
         )
         for number in data.replicas:
             self.partitions[number] = self._partition(number)
@@ -165,7 +189,7 @@ class NodeCore:
             takes_part=self._peer_handler.may_take_part,
         )
         for partition in self.partitions.values():
-            partition.on_leader = self._dispatcher.leader_changed
+            self._connect(partition)
         self._peer_handler.attach(
             partitions=self.partitions,
             forwarding=self._forwarding,
@@ -201,6 +225,7 @@ class NodeCore:
                 rng=Random(self._rng.getrandbits(64)),
                 applied_index=replica.applied_index,
                 has_room=self._network.has_room,
+                learner=self._learner(number),
             )
         except InvariantBrokenError as error:
             raise StartError(f"partition {number} in {config.data_dir}: {error}") from error
@@ -209,9 +234,38 @@ class NodeCore:
             group=group,
             log=log,
             replica=replica,
+            snapshots=data.snapshots[number],
             clock=self._clock,
             limits=config.limits,
+            has_room=self._network.has_room,
         )
+
+    def _learner(self, number: int) -> Learner | None:
+        """Set while the partition is being repaired; a snapshot does not begin that anew."""
+        if number not in self._data.directory.repairing:
+            return None
+        retired = self.partitions.get(number)
+        known = retired.group.learner if retired is not None else None
+        return known or Learner(self._rng.getrandbits(_ARRIVAL_BITS))
+
+    def _connect(self, partition: Partition) -> None:
+        """Lets a partition tell what it learns."""
+        partition.on_leader = self._dispatcher.leader_changed
+        partition.on_snapshot = self._compaction.snapshot_received
+        partition.on_learned = self._learned
+
+    def _learned(self, partition: Partition) -> None:
+        now = self._clock.monotonic()
+        if now < self._finish_repair_at:
+            return
+        try:
+            self._data.directory.finish_repair(partition.partition_id)
+        except DataDirectoryError as error:
+            self._finish_repair_at = now + _FINISH_AGAIN_S
+            logger.error("partition %d is not repaired yet: %s", partition.partition_id, error)
+            return
+        partition.group.end_learning()
+        logger.info("partition %d is repaired: it votes again", partition.partition_id)
 
     async def _listen(self) -> None:
         listen = self.config.listen
@@ -228,6 +282,24 @@ class NodeCore:
             await self._gateway.close()
             raise StartError(str(error)) from error
 
+    # --- what compaction asks of its host ---
+
+    def state_bytes(self) -> int:
+        return self._data.state_bytes()
+
+    def reopen_from_snapshot(self, partition: int) -> None:
+        self._data.reopen_from_snapshot(partition)
+
+    def replace(self, partition: int) -> None:
+        retired = self.partitions[partition]
+        new = self.partitions[partition] = self._partition(partition)
+        new.takes_part = retired.takes_part
+        self._connect(new)
+        for peer in new.group.config.peers:
+            if self._network.connected(peer):
+                new.group.peer_connected(peer)
+        self._turns.request(new)
+
     # --- running ---
 
     def _schedule_tick(self) -> None:
@@ -241,6 +313,7 @@ class NodeCore:
                 self._turns.request(partition)
         self._dispatcher.tick()
         self._leadership.tick()
+        self._compaction.tick()
 
     def _flush_soon(self) -> None:
         if not self._flush_scheduled:

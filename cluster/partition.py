@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cluster.partition_reads import BUGS, PartitionReads, Waiter
 from cluster.queries import View
-from cluster.raft.messages import MalformedMessageError
+from cluster.raft.messages import SNAPSHOT_KINDS, MalformedMessageError
 from cluster.raft.pending import PendingTable
 from cluster.raft.types import InvariantBrokenError, LogFullError, NodeId, NotLeaderError
+from cluster.snapshot_transfer import SnapshotTransfer, TransferConfig
 from cluster.stamps import Stamps
 from cluster.state.commands import Command, encode_entry
 from cluster.state.errors import CorruptState, StoreFull, UnknownCommand
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from cluster.clock import Clock
     from cluster.config import Limits
     from cluster.raft.group import RaftGroup
+    from cluster.raft.types import Outgoing
     from cluster.replica import Replica
     from cluster.storage.group_log import GroupLog
+    from cluster.storage.snapshots import Incoming, Snapshots
 
 logger = logging.getLogger("flo.partition")
 
@@ -63,12 +66,29 @@ class Partition:
         group: "RaftGroup",
         log: "GroupLog",
         replica: "Replica",
+        snapshots: "Snapshots",
         clock: "Clock",
         limits: "Limits",
+        has_room: Callable[[NodeId], bool] = lambda _peer: True,
+        transfer_config: TransferConfig | None = None,
     ) -> None:
         self.partition_id = partition_id
         self.group = group
         self.replica = replica
+        self.snapshots = snapshots
+        self.on_learned: Callable[[Partition], None] = _end_learning
+        """Called while this replica, after a lost disk, has learnt enough to count again."""
+        self.on_snapshot: Callable[[int, Incoming], None] = _ignore_snapshot
+        """Called with (partition, snapshot) when one has come whole from the leader."""
+        self.transfer = SnapshotTransfer(
+            group,
+            log,
+            snapshots,
+            clock=clock,
+            has_room=has_room,
+            on_complete=lambda incoming: self.on_snapshot(partition_id, incoming),
+            config=transfer_config,
+        )
         self.takes_part = True
         """False while this node's data may be another than the one its peers know: it then hears
         and says nothing, and its state is not read."""
@@ -150,7 +170,10 @@ class Partition:
         if self.broken:
             return
         try:
-            self.group.step(sender, message)
+            if message[0] in SNAPSHOT_KINDS:
+                self.transfer.step(sender, message)
+            else:
+                self.group.step(sender, message)
         except MalformedMessageError as error:
             logger.warning(
                 "partition %d: node %d sent a bad message, dropped: %s",
@@ -180,8 +203,13 @@ class Partition:
             if self._queue or self._reads.need_entry:
                 self._propose()
             self.group.advance()
+            self.transfer.advance()
         except BROKEN as error:
             self._break(error)
+
+    def take_early(self) -> "list[Outgoing]":
+        """Messages that promise nothing about this node's disk: they leave before the sync."""
+        return self.group.take_early() + self.transfer.take()
 
     def count_durable(self) -> None:
         """The log's durable position may have moved: what waited for it counts now."""
@@ -197,6 +225,8 @@ class Partition:
             return False
         try:
             more = self._apply()
+            if self.group.has_learned:
+                self.on_learned(self)
             self._notice_leadership()
             self._reads.serve(disk_full=self.disk_full)
         except BROKEN as error:
@@ -329,18 +359,31 @@ class Partition:
         # wait for an entry of this replica may wait in vain.
         self._reads.refuse_waiting_for_entry()
 
-    def _break(self, error: BaseException) -> None:
-        """This replica stops; the node and its other partitions go on."""
-        self.broken = f"{type(error).__name__}: {error}"
-        logger.critical(
-            "partition %d: this replica stops, the others go on: %s. Nothing was deleted; keep"
-            " the data directory for inspection",
-            self.partition_id,
-            self.broken,
-            exc_info=error,
-        )
+    def retire(self, why: str) -> None:
+        """This replica serves and says nothing any more."""
+        self.broken = why
+        self.transfer.close()
         self._reads.refuse_all()
         self._give_up_all()
+
+    def _break(self, error: BaseException) -> None:
+        """This replica stops; the node and its other partitions go on."""
+        logger.critical(
+            "partition %d: this replica stops, the others go on: %s: %s. Nothing was deleted; keep"
+            " the data directory for inspection",
+            *(self.partition_id, type(error).__name__, error),
+            exc_info=error,
+        )
+        self.retire(f"{type(error).__name__}: {error}")
+
+
+def _end_learning(partition: "Partition") -> None:
+    """Without a disk there is nothing to note."""
+    partition.group.end_learning()
+
+
+def _ignore_snapshot(_partition: int, _incoming: "Incoming") -> None:
+    """Before a node is listening."""
 
 
 def _tell_nobody(_partition: int, _leader: NodeId) -> None:

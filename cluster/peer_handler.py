@@ -4,9 +4,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from cluster.forwarding import FORWARD, FORWARD_REPLY
-from cluster.founding import DataDirectory, DataDirectoryError
+from cluster.founding import DataDirectory
 from cluster.peers.admission import admit
 from cluster.raft.messages import KINDS, MalformedMessageError
+from cluster.sealed_files import DataDirectoryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -129,7 +129,7 @@ class Turns:
             for partition in news:
                 partition.before_sync()
                 # At once, so that the next group sees what the links have to carry already.
-                self._queue(partition.group.take_early(), partition)
+                self._queue(partition.take_early(), partition)
             self._network.flush()
             self._sync(news)
             self._finish(news)

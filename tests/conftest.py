@@ -19,6 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--seed", type=int, default=None, metavar="N", help="simulate just this seed, again"
     )
+    parser.addoption(
+        "--minutes", type=float, default=15, metavar="N", help="how long the long chaos run lasts"
+    )
     parser.addoption("--long", action="store_true", help="also run the tests marked long")
 
 
@@ -36,3 +39,10 @@ def only_seed(request: pytest.FixtureRequest) -> int | None:
     """The one seed to simulate, if the command line names one."""
     seed: int | None = request.config.getoption("--seed")
     return seed
+
+
+@pytest.fixture
+def minutes(request: pytest.FixtureRequest) -> float:
+    """How long a long run lasts."""
+    wanted: float = request.config.getoption("--minutes")
+    return wanted

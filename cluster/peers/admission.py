@@ -1,7 +1,8 @@
 """Whether a node that knows the secret is one of this cluster's nodes, as it was before."""
 
-from cluster.founding import DataDirectory, DataDirectoryError, IncarnationMismatch
+from cluster.founding import DataDirectory, IncarnationMismatch
 from cluster.peers.identity import PROTOCOL_VERSION, Identity, RefusalCode, Refused
+from cluster.sealed_files import DataDirectoryError
 
 
 def own_identity(directory: DataDirectory, client_address: str) -> Identity:
@@ -9,6 +10,7 @@ def own_identity(directory: DataDirectory, client_address: str) -> Identity:
     return Identity(
         cluster_id=directory.founding.cluster_id,
         incarnation=directory.incarnation,
+        generation=directory.generation,
         node_id=directory.node_id,
         protocol_version=PROTOCOL_VERSION,
         client_address=client_address,
@@ -43,7 +45,7 @@ def admit(directory: DataDirectory, identity: Identity) -> Refused | None:
             RefusalCode.UNKNOWN_NODE, f"node {node_id} is no founding node of this cluster"
         )
     try:
-        directory.remember_peer(node_id, identity.incarnation)
+        directory.remember_peer(node_id, identity.incarnation, identity.generation)
     except IncarnationMismatch as error:
         return Refused(RefusalCode.INCARNATION, str(error))
     except DataDirectoryError as error:

@@ -4,11 +4,12 @@ from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Of the messages on an established link. Raised when an older node could not follow."""
 
-_ADDRESS_BYTES_MAX = 282
-_IDENTITY = Struct(f"<16s16sHHH{_ADDRESS_BYTES_MAX}s")
+_ADDRESS_BYTES_MAX = 274
+# New fields come at the end and the size stays, so that another version is told apart by name.
+_IDENTITY = Struct(f"<16s16sHHH{_ADDRESS_BYTES_MAX}sQ")
 IDENTITY_BYTES = _IDENTITY.size
 
 _MESSAGE_BYTES_MAX = 508
@@ -31,6 +32,8 @@ class Identity(NamedTuple):
     protocol_version: int
     client_address: str
     """`host:port` that the node advertises to clients."""
+    generation: int = 0
+    """Above 0 when the data directory was created to replace a lost one: the highest counts."""
 
 
 class RefusalCode(IntEnum):
@@ -71,16 +74,17 @@ def encode_identity(identity: Identity) -> bytes:
         identity.protocol_version,
         len(text),
         text.encode("ascii"),
+        identity.generation,
     )
 
 
 def decode_identity(data: bytes) -> Identity:
     """Raises IdentityError."""
-    cluster_id, incarnation, node_id, version, length, address = _IDENTITY.unpack(data)
+    cluster_id, incarnation, node_id, version, length, address, generation = _IDENTITY.unpack(data)
     text = address[:length].decode("ascii", errors="replace")
     if length > _ADDRESS_BYTES_MAX or not text.isascii() or not text.isprintable():
         raise IdentityError("client address that is no printable text")
-    return Identity(cluster_id.hex(), incarnation.hex(), node_id, version, text)
+    return Identity(cluster_id.hex(), incarnation.hex(), node_id, version, text, generation)
 
 
 def encode_verdict(refused: Refused | None) -> bytes:

@@ -147,6 +147,12 @@ class Core(SyncObj):
         self._SyncObj__setState(Role.FOLLOWER)
         self._SyncObj__raftLeader = None
 
+    def vote_for_leader(self) -> None:
+        """Whatever this replica voted in this term before it lost its disk, it votes no more."""
+        leader = self.leader
+        if leader and not self._SyncObj__votedForNodeId:
+            self._SyncObj__setCurrentTerm(self.term, leader)
+
     def append(self, data: bytes) -> int:
         """As leader: appends one entry, returns its index."""
         index = self._journal[-1][1] + 1

@@ -14,6 +14,7 @@ from cluster.raft.core import Core
 from cluster.raft.election import Election
 from cluster.raft.inbound import Inbound
 from cluster.raft.journal import CoreJournal
+from cluster.raft.learning import Learner, Learning
 from cluster.raft.outbox import Outbox, SyncedLog
 from cluster.raft.reads import ReadIndex, ReadReady, Token
 from cluster.raft.replication import Replication
@@ -44,7 +45,8 @@ def _always(_peer: NodeId) -> bool:
 class RaftGroup:
     """A replica. `applied_index` is where its state machine stands at start.
 
-    `has_room` tells whether the link to a peer takes more entries now.
+    `has_room` tells whether the link to a peer takes more entries now. A replica that lost its disk
+    is given a `learner`: see `cluster.raft.learning`.
     """
 
     def __init__(
@@ -57,12 +59,12 @@ class RaftGroup:
         rng: Random,
         applied_index: int,
         has_room: Callable[[NodeId], bool] = _always,
+        learner: Learner | None = None,
     ) -> None:
         self.config = config
         self._wal = wal
         self._log = log
         self._clock = clock
-        self._connected: frozenset[NodeId] = frozenset()
         self._heartbeat_due = False
         self._next_core_tick = 0.0
         self._transfer_to: NodeId = 0
@@ -80,6 +82,9 @@ class RaftGroup:
             message_bytes=config.message_bytes,
             has_room=has_room,
         )
+        self._learning = Learning(
+            config.group_id, learner, log=log, outbox=self._outbox, replication=self._replication
+        )
         self._journal = CoreJournal(log, applied_index)
         self._inbound = Inbound(
             config=config,
@@ -91,6 +96,7 @@ class RaftGroup:
             replication=self._replication,
             reads=self._reads,
             outbox=self._outbox,
+            learning=self._learning,
         )
         self._core = Core(config, self._journal, clock, self)
         self._inbound.attach(self._core)
@@ -146,7 +152,10 @@ class RaftGroup:
 
     @property
     def reads_can_start(self) -> bool:
-        """Reads wait that the next `advance` will ask the followers about."""
+        """Reads wait that the next `advance` will ask the followers about.
+
+        Before the term's first entry is committed the commit index may be an old one.
+        """
         return (
             self._reads.has_waiting
             and self._core.is_leader
@@ -156,6 +165,21 @@ class RaftGroup:
     def acknowledged_by(self, peer: NodeId) -> int:
         """As leader: the last entry that `peer` has synced, as far as it told."""
         return self._replication.acked(peer)
+
+    @property
+    def needing_snapshot(self) -> list[NodeId]:
+        """As leader: connected followers that need entries which the log has let go."""
+        return self._replication.needing_snapshot if self._core.is_leader else []
+
+    @property
+    def learner(self) -> Learner | None:
+        """Set while this replica, which lost its disk, does not vote or acknowledge yet."""
+        return self._learning.learner
+
+    @property
+    def has_learned(self) -> bool:
+        """Learning is over as soon as `end_learning` is called."""
+        return self._inbound.has_learned
 
     # --- input ---
 
@@ -191,7 +215,11 @@ class RaftGroup:
     def tick(self) -> None:
         """Time has passed; call every few tens of milliseconds."""
         now = self._clock.monotonic()
-        if self._core.is_leader:
+        if self._learning.learner is not None:
+            self._learning.ask(now)
+        elif self._core.is_leader:
+            if self._learning.election_wanted:
+                self._let_elect()
             if self._transfer_to and now >= self._transfer_until:
                 self._transfer_to = 0
             if now >= self._next_core_tick:
@@ -201,20 +229,24 @@ class RaftGroup:
         elif self._election.is_due(now):
             self._campaign(now)
 
+    def end_learning(self) -> None:
+        """This replica is like any other from now on; that must be on the disk before."""
+        self._core.vote_for_leader()
+        self._learning.learner = None
+        self._election.restart_deadline(self._clock.monotonic())
+
     def peer_connected(self, peer: NodeId) -> None:
         if peer not in self.config.peers:
             return
-        self._set_connected(self._connected | {peer})
         self._core.peer_connected(peer)
         self._replication.peer_connected(peer)
         self._heartbeat_due = self._core.is_leader
-        if not self._core.leader and len(self._connected) + 1 >= self.config.majority:
+        if not self._core.leader and len(self._replication.connected) + 1 >= self.config.majority:
             self._election.hurry(self._clock.monotonic(), leader=0)
 
     def peer_disconnected(self, peer: NodeId) -> None:
-        if peer not in self._connected:
+        if peer not in self._replication.connected:
             return
-        self._set_connected(self._connected - {peer})
         self._core.peer_disconnected(peer)
         self._replication.peer_disconnected(peer)
         if peer == self._core.leader:
@@ -225,7 +257,7 @@ class RaftGroup:
 
         Best effort: if nobody takes over within an election timeout this replica goes on.
         """
-        if not self._core.is_leader or peer not in self._connected:
+        if not self._core.is_leader or peer not in self._replication.connected:
             return False
         self._transfer_to = peer
         self._transfer_until = self._clock.monotonic() + self.config.election_max_s
@@ -239,7 +271,8 @@ class RaftGroup:
             self._count()
         if not self._core.is_leader:
             return
-        self._start_read_round()
+        if self.reads_can_start:
+            self._probe(self._reads.start_round(self._core.commit_index))
         outgoing = self._replication.send(
             self._core.commit_index, self._core.term, heartbeat=self._heartbeat_due
         )
@@ -344,25 +377,24 @@ class RaftGroup:
         )
         self._ask_all(ask)
 
-    def _start_read_round(self) -> None:
-        # Before the term's first entry is committed the commit index may be an old one.
-        if self.reads_can_start:
-            self._probe(self._reads.start_round(self._core.commit_index))
-
     def _probe(self, round_number: int) -> None:
         if round_number:
             self._ask_all((messages.PROBE, self.config.group_id, self._core.term, round_number))
 
     def _ask_all(self, message: tuple[object, ...]) -> None:
-        for peer in self.config.peers:
-            if peer in self._connected:
-                self._outbox.send_early(Outgoing(peer, message))
+        for peer in self._replication.connected:
+            self._outbox.send_early(Outgoing(peer, message))
 
     def _finish_transfer(self) -> None:
         if self._replication.acked(self._transfer_to) == self._log.last_index:
             message = (messages.TIMEOUT_NOW, self.config.group_id, self._core.term)
             self._outbox.send_early(Outgoing(self._transfer_to, message))
 
-    def _set_connected(self, peers: frozenset[NodeId]) -> None:
-        self._connected = peers
-        self._inbound.set_connected(peers)
+    def _let_elect(self) -> None:
+        """Hands over to the best follower whose vote counts, for the sake of a learner."""
+        self._learning.election_wanted = False
+        voters = [
+            peer for peer in self._replication.connected if not self._replication.learns(peer)
+        ]
+        if voters and not self._transfer_to:
+            self.transfer_leadership(max(voters, key=self._replication.acked))

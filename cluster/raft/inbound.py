@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from cluster.raft.core import Core
     from cluster.raft.election import Election
     from cluster.raft.journal import CoreJournal
+    from cluster.raft.learning import Learning
     from cluster.raft.outbox import Outbox, SyncedLog
     from cluster.raft.reads import ReadIndex
     from cluster.raft.replication import Replication
     from cluster.raft.types import GroupConfig
     from cluster.storage.group_log import GroupLog
+
+
+_NOT_FOR_LEARNERS = (messages.VOTE, messages.PREVOTE, messages.TIMEOUT_NOW, messages.PROBE)
+"""An answer would count in a majority that must not count on this replica."""
 
 
 class Inbound:
@@ -40,6 +45,7 @@ class Inbound:
         replication: "Replication",
         reads: "ReadIndex",
         outbox: "Outbox",
+        learning: "Learning",
     ) -> None:
         self._config = config
         self._clock = clock
@@ -51,11 +57,11 @@ class Inbound:
         self._reads = reads
         self._outbox = outbox
         self._core: Core
-        self._connected: frozenset[NodeId] = frozenset()
         self._voters: set[tuple[int, NodeId]] = set()
         self._handling: messages.Append | None = None
         self._verified = (0, 0)
         """(term, index): up to there the log agrees with that of the term's leader."""
+        self._learning = learning
         self.acks_arrived = False
         """The core has acknowledgements it has not counted yet."""
         self._handlers: dict[object, Callable[[NodeId, list[object]], None]] = {
@@ -69,14 +75,15 @@ class Inbound:
             messages.PROBE: self._on_probe,
             messages.PROBE_REPLY: self._on_probe_reply,
             messages.TERM: self._on_term,
+            messages.APPEND_PROGRESS: self._on_append_progress,
+            messages.LEARN: learning.on_learn,
+            messages.LEARN_TARGET: learning.on_target,
         }
 
     def attach(self, core: "Core") -> None:
         """The core calls back while it is being built, so it comes last."""
         self._core = core
-
-    def set_connected(self, peers: frozenset[NodeId]) -> None:
-        self._connected = peers
+        self._learning.attach(core)
 
     def step(self, sender: NodeId, message: list[object]) -> None:
         if sender not in self._config.peers:
@@ -85,6 +92,8 @@ class Inbound:
         handler = self._handlers.get(kind) if type(kind) is int else None
         if handler is None:
             raise MalformedMessageError(f"unknown message kind {kind!r}")
+        if self._learning.learner is not None and kind in _NOT_FOR_LEARNERS:
+            return
         handler(sender, message[2:])
 
     # --- append_entries, follower's side ---
@@ -145,7 +154,7 @@ class Inbound:
         elif reset and self._log.term_at(append.prev_index) is not None:
             next_index = self._first_to_send_anew(append.prev_index)
         reply = (
-            messages.APPEND_REPLY,
+            messages.APPEND_REPLY if self._learning.learner is None else messages.APPEND_PROGRESS,
             self._config.group_id,
             self._core.term,
             append.sequence,
@@ -180,6 +189,11 @@ class Inbound:
             return
         self._replication.on_reply(sender, reply)
         self.pass_acknowledgement(sender)
+
+    def _on_append_progress(self, sender: NodeId, fields: list[object]) -> None:
+        reply = messages.decode_append_reply(fields)
+        if self._is_about_my_leadership(reply.term):
+            self._replication.on_progress(sender, reply)
 
     def pass_acknowledgement(self, peer: NodeId) -> None:
         """Tells the core what `peer` acknowledged, up to what is durable here (row 6)."""
@@ -223,7 +237,7 @@ class Inbound:
     def _on_prevote(self, sender: NodeId, fields: list[object]) -> None:
         vote = messages.decode_vote(fields)
         core, log = self._core, self._log
-        leader_connected = core.is_leader or core.leader in self._connected
+        leader_connected = core.is_leader or core.leader in self._replication.connected
         granted = (
             vote.term > core.term
             and LogEnd(vote.last_term, vote.last_index) >= LogEnd(log.last_term, log.last_index)
@@ -247,7 +261,7 @@ class Inbound:
         term = messages.decode_term(fields)
         if term != self._core.term or sender != self._core.leader:
             return
-        if sender not in self._connected:
+        if sender not in self._replication.connected:
             return  # A leftover. Without any peer the core would wait to campaign for ever.
         self._core.receive(sender, {"type": "timeout_now", "term": term})
         if self._core.transfer_pending:
@@ -268,6 +282,14 @@ class Inbound:
         probe = messages.decode_probe(fields)
         if self._is_about_my_leadership(probe.term):
             self._reads.confirm(sender, probe.round)
+
+    # --- learning ---
+
+    @property
+    def has_learned(self) -> bool:
+        """This learner has all that it can ever have acknowledged."""
+        learner = self._learning.learner
+        return learner is not None and learner.is_done(self._verified, self._log.durable_index)
 
     # --- terms ---
 

@@ -32,6 +32,12 @@ class CoreJournal(Journal):
                 f"the state has applied entry {applied_index}, the log ends at"
                 f" {log.last_index}: the log has lost entries that were synced"
             )
+        if applied_index < log.base_index:
+            raise InvariantBrokenError(
+                f"the state has applied entry {applied_index}, the log goes on after"
+                f" {log.base_index}: the snapshot between them is missing. If it cannot be"
+                " restored, start this node on an empty data directory with --repair"
+            )
 
     def add(self, command: bytes, idx: int, term: int) -> None:
         log = self._log
@@ -57,25 +63,33 @@ class CoreJournal(Journal):
         """Until `end_message` the core sees only what is durable here (row 6)."""
         self._visible_last = self._log.durable_index
 
+    @property
+    def _first(self) -> int:
+        """Where the core's log begins: the entry that a snapshot ends with stands for all before.
+
+        Only its term is known, which is all the core asks for.
+        """
+        return max(self._log.base_index, 1)
+
     def deleteEntriesFrom(self, entryFrom: int) -> None:
-        self._visible_last = self._log.first_index + entryFrom - 1
+        self._visible_last = self._first + entryFrom - 1
 
     def __getitem__(self, item: int) -> tuple[bytes, int, int]:
-        index = self._visible_last if item == -1 else self._log.first_index + item
+        index = self._visible_last if item == -1 else self._first + item
         term = self._log.term_at(index)
-        if term is None or not self._log.first_index <= index <= self._visible_last:
+        if term is None or not self._first <= index <= self._visible_last:
             raise IndexError(item)
         return b"", index, term
 
     def __len__(self) -> int:
-        return self._visible_last - self._log.first_index + 1 if self._visible_last else 0
+        return self._visible_last - self._first + 1 if self._visible_last else 0
 
     def light_entries(self, first: int | None, count: int | None) -> list[tuple[bytes, int, int]]:
         """(b"", index, term) from `first`: at most `count`, and at most two without a count.
 
         The core asks without a count only to see whether an entry follows the previous one.
         """
-        if first is None or first < self._log.first_index:
+        if first is None or first < self._first:
             return []
         stop = min(first + (2 if count is None else count), self._visible_last + 1)
         found: list[tuple[bytes, int, int]] = []

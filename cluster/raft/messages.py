@@ -19,10 +19,19 @@ TIMEOUT_NOW = 7
 PROBE = 8
 PROBE_REPLY = 9
 TERM = 10
+SNAPSHOT = 11
+SNAPSHOT_REPLY = 12
+APPEND_PROGRESS = 13
+LEARN = 14
+LEARN_TARGET = 15
 
-KINDS = range(APPEND, TERM + 1)
+KINDS = range(APPEND, LEARN_TARGET + 1)
+SNAPSHOT_KINDS = (SNAPSHOT, SNAPSHOT_REPLY)
 
 _INDEX_MAX = 1 << 62
+_DIGEST_BYTES = 16
+_SNAPSHOT_BYTES_MAX = 1 << 40
+"""As much as the map of a state can hold."""
 _ENTRY_KINDS = (COMMANDS_KIND, NOOP_KIND)
 
 
@@ -44,6 +53,8 @@ class Append(NamedTuple):
 
 
 class AppendReply(NamedTuple):
+    """Also a learner's progress, which promises nothing."""
+
     term: int
     sequence: int
     next_index: int
@@ -71,6 +82,34 @@ class Probe(NamedTuple):
 
     term: int
     round: int
+
+
+class SnapshotChunk(NamedTuple):
+    """A piece of the snapshot that ends with entry `last_index`; without data it is an offer."""
+
+    term: int
+    last_index: int
+    last_term: int
+    size: int
+    offset: int
+    digest: bytes
+    data: bytes
+
+
+class SnapshotReply(NamedTuple):
+    """The follower wants the bytes from `offset` on; all of them have come when it is the size."""
+
+    term: int
+    last_index: int
+    offset: int
+
+
+class LearnTarget(NamedTuple):
+    """The leader of `term`, elected after `arrival`, has a log that ends at `last_index`."""
+
+    term: int
+    arrival: int
+    last_index: int
 
 
 def encode_append(group: int, append: Append) -> tuple[object, ...]:
@@ -131,6 +170,35 @@ def decode_prevote_reply(fields: list[object]) -> PrevoteReply:
 def decode_probe(fields: list[object]) -> Probe:
     term, round_number = _numbers(fields, 2)
     return Probe(term, round_number)
+
+
+def decode_learn(fields: list[object]) -> int:
+    """The number of the learner's arrival."""
+    (arrival,) = _numbers(fields, 1)
+    return arrival
+
+
+def decode_learn_target(fields: list[object]) -> LearnTarget:
+    term, arrival, last_index = _numbers(fields, 3)
+    return LearnTarget(term, arrival, last_index)
+
+
+def decode_snapshot(fields: list[object]) -> SnapshotChunk:
+    term, last_index, last_term, size, offset = _numbers(fields[:-2], 5)
+    digest, data = fields[-2:]
+    if type(digest) is not bytes or type(data) is not bytes or len(digest) != _DIGEST_BYTES:
+        raise MalformedMessageError("a piece of a snapshot without its digest and bytes")
+    if not last_index or last_term > term or not offset + len(data) <= size <= _SNAPSHOT_BYTES_MAX:
+        raise MalformedMessageError(
+            f"bytes {offset} to {offset + len(data)} of a snapshot of {size}, entry {last_index}"
+            f" of term {last_term}"
+        )
+    return SnapshotChunk(term, last_index, last_term, size, offset, digest, data)
+
+
+def decode_snapshot_reply(fields: list[object]) -> SnapshotReply:
+    term, last_index, offset = _numbers(fields, 3)
+    return SnapshotReply(term, last_index, offset)
 
 
 def decode_term(fields: list[object]) -> int:

@@ -22,18 +22,32 @@ _ENTRIES_MAX = 16_384
 
 
 class _Follower:
-    __slots__ = ("acked", "connected", "in_flight", "in_flight_bytes", "next", "resets_after")
+    __slots__ = (
+        "acked",
+        "answered",
+        "in_flight",
+        "in_flight_bytes",
+        "learns",
+        "needs_snapshot",
+        "next",
+        "resets_after",
+    )
 
     def __init__(self) -> None:
-        self.connected = False
+        self.learns = False
+        """It lost its disk: what it has does not count yet."""
         self.begin(1)
 
     def begin(self, next_index: int) -> None:
         self.next = next_index
+        self.answered = False
+        """It has replied in this leadership."""
         self.acked = 0
         """Highest index this follower has durably; in this leadership."""
         self.resets_after = 0
         """Resets that answer a sequence up to this one are about an older position."""
+        self.needs_snapshot = False
+        """What comes next for it is no longer in the log; it still gets heartbeats."""
         self.forget_in_flight()
 
     def forget_in_flight(self) -> None:
@@ -66,6 +80,8 @@ class Replication:
         self._message_bytes = message_bytes
         self._has_room = has_room
         self._followers = {peer: _Follower() for peer in peers}
+        self.connected: tuple[NodeId, ...] = ()
+        """Peers with a live connection, in the order of the replica list."""
         self._sequence = 0
         """Grows over all leaderships of this process, so an echo names one send."""
 
@@ -76,7 +92,7 @@ class Replication:
 
     def peer_connected(self, peer: NodeId) -> None:
         follower = self._followers[peer]
-        follower.connected = True
+        self._set_connected({*self.connected, peer})
         # What was in flight on the old connection is lost; what was acknowledged is not.
         follower.forget_in_flight()
         follower.resets_after = self._sequence
@@ -84,10 +100,27 @@ class Replication:
             follower.next = follower.acked + 1
 
     def peer_disconnected(self, peer: NodeId) -> None:
-        self._followers[peer].connected = False
+        self._set_connected({*self.connected} - {peer})
+
+    def learns(self, peer: NodeId) -> bool:
+        """Whether the last reply of `peer` was a learner's."""
+        return self._followers[peer].learns
 
     def acked(self, peer: NodeId) -> int:
         return self._followers[peer].acked
+
+    @property
+    def all_have_answered(self) -> bool:
+        """Every follower has replied in this leadership, so nobody is in a later term from before.
+
+        Asked for the sake of a learner, whose own replies count here as well.
+        """
+        return all(follower.answered for follower in self._followers.values())
+
+    @property
+    def needing_snapshot(self) -> list[NodeId]:
+        """Connected followers that the log cannot bring up to date any more."""
+        return [peer for peer in self.connected if self._followers[peer].needs_snapshot]
 
     def on_reply(self, peer: NodeId, reply: AppendReply) -> None:
         """Takes a reply of the current term.
@@ -96,6 +129,7 @@ class Replication:
         a follower must not be counted again, and must not stop its leader either.
         """
         follower = self._followers[peer]
+        follower.learns, follower.answered = False, True
         index = reply.next_index - 1
         if reply.success:
             if index > self._log.last_index:
@@ -104,17 +138,23 @@ class Replication:
                     f" {self._log.last_index}"
                 )
             self._acknowledge(follower, index)
-        elif reply.reset and reply.sequence > follower.resets_after:
+        elif self._is_reset(follower, reply):
             if index < follower.acked:
                 raise MalformedMessageError(
                     f"node {peer} had synced entry {follower.acked} and now asks for"
                     f" {reply.next_index}: its disk lost acknowledged entries"
                 )
-            # The log's first entry is the same everywhere, so probing never goes below it.
-            least = self._log.first_index + 1
-            follower.next = min(max(reply.next_index, least), self._log.last_index + 1)
-            follower.resets_after = self._sequence
-            follower.forget_in_flight()
+            self._go_back(follower, reply.next_index)
+
+    def on_progress(self, peer: NodeId, reply: AppendReply) -> None:
+        """Takes the reply of a learner: it moves on, and nothing it has counts."""
+        follower = self._followers[peer]
+        follower.learns = follower.answered = True
+        follower.acked = 0
+        if reply.success:
+            self._received(follower, reply.next_index - 1)
+        elif self._is_reset(follower, reply):
+            self._go_back(follower, reply.next_index)
 
     def send(self, commit: int, term: int, *, heartbeat: bool) -> list[Outgoing]:
         """Everything that may go out now: new entries within the windows, and heartbeats.
@@ -125,13 +165,17 @@ class Replication:
         shared: dict[int, _Batch] = {}
         self._sequence += 1
         last_index = self._log.last_index
-        for peer, follower in self._followers.items():
-            if not follower.connected:
-                continue
+        for peer in self.connected:
+            follower = self._followers[peer]
             due = heartbeat
+            if follower.next <= self._log.base_index:
+                follower.needs_snapshot = True
+                follower.next = self._log.base_index + 1
+                follower.forget_in_flight()
             # All groups share the link: without room, a later acknowledgement or tick goes on.
             while (
                 follower.next <= last_index
+                and not follower.needs_snapshot
                 and follower.in_flight_bytes < self._window_bytes
                 and self._has_room(peer)
             ):
@@ -147,6 +191,9 @@ class Replication:
                 message = self._encode(follower.next, [], commit, term)
                 outgoing.append(Outgoing(peer, message))
         return outgoing
+
+    def _set_connected(self, peers: set[NodeId]) -> None:
+        self.connected = tuple(peer for peer in self._followers if peer in peers)
 
     def _batch(self, first: int, commit: int, term: int) -> _Batch:
         stop = min(self._log.last_index + 1, first + _ENTRIES_MAX)
@@ -167,8 +214,24 @@ class Replication:
     def _acknowledge(self, follower: _Follower, index: int) -> None:
         if index > follower.acked:
             follower.acked = index
+        self._received(follower, index)
+
+    def _received(self, follower: _Follower, index: int) -> None:
+        if index >= self._log.base_index:
+            follower.needs_snapshot = False
         if index >= follower.next:
-            follower.next = index + 1
+            follower.next = min(index, self._log.last_index) + 1
         in_flight = follower.in_flight
         while in_flight and in_flight[0][0] <= index:
             follower.in_flight_bytes -= in_flight.popleft()[1]
+
+    def _is_reset(self, follower: _Follower, reply: AppendReply) -> bool:
+        return reply.reset and reply.sequence > follower.resets_after
+
+    def _go_back(self, follower: _Follower, next_index: int) -> None:
+        # The log's first entry is the same everywhere, so probing never goes below it.
+        least = max(self._log.base_index, 1) + 1
+        follower.next = min(max(next_index, least), self._log.last_index + 1)
+        follower.needs_snapshot = next_index <= self._log.base_index
+        follower.resets_after = self._sequence
+        follower.forget_in_flight()

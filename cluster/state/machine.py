@@ -30,6 +30,16 @@ _STATE_KEY = b"state"
 _STATE = Struct("<QQQQ")  # applied_index, stamp_ms, revision, last_session
 
 
+def read_applied_index(txn: ReadTransaction) -> int:
+    """The last entry applied to a store, without loading anything else. Raises `CorruptState`."""
+    return int(_read_state(txn)[0])
+
+
+def _read_state(txn: ReadTransaction) -> tuple[int, int, int, int]:
+    row = txn.get(Table.META, _STATE_KEY)
+    return _STATE.unpack(bytes(_STATE.size) if row is None else unseal(Table.META, _STATE_KEY, row))
+
+
 class StateMachine:
     """Applies log entries in order to a store's transactions.
 
@@ -55,9 +65,7 @@ class StateMachine:
 
     def load(self, txn: ReadTransaction) -> None:
         """Starts over from what the store holds. Raises `CorruptState`."""
-        row = txn.get(Table.META, _STATE_KEY)
-        body = bytes(_STATE.size) if row is None else unseal(Table.META, _STATE_KEY, row)
-        self.applied_index, stamp_ms, revision, last_session = _STATE.unpack(body)
+        self.applied_index, stamp_ms, revision, last_session = _read_state(txn)
         self._context.stamp_ms = stamp_ms
         self._context.revision = revision
         self._sessions.load(txn, last_session)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from contextlib import contextmanager
 from heapq import merge
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cluster.state.errors import StoreFull
+from cluster.state.packing import pack, unpack
 from cluster.state.store import KEY_BYTES_MAX, Table
 
 if TYPE_CHECKING:
@@ -116,6 +117,21 @@ class MemoryStore:
 
     def close(self) -> None:
         assert self._readers == 0, "a read transaction is still open"
+
+    def dump(self) -> bytes:
+        """All content, to be loaded into another one."""
+        tables = [list(rows.scan(b"")) for rows in self._tables]
+        return pack(tables)
+
+    @classmethod
+    def from_dump(cls, data: bytes) -> MemoryStore:
+        """A new store with what `dump` gave."""
+        store = cls()
+        tables = cast("tuple[tuple[tuple[bytes, bytes], ...], ...]", unpack(data))
+        for rows, content in zip(store._tables, tables, strict=True):
+            for key, value in content:
+                rows.change(key, value)
+        return store
 
     def _commit(self, changes: list[dict[bytes, bytes | None]]) -> None:
         if self._readers:  # they keep the tables they began with

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cluster.storage.group_entries import GroupEntries
 from cluster.storage.records import (
+    BASE,
+    COMPACT_KIND,
     ENTRY,
     ENTRY_KIND,
     HARD_STATE,
     HARD_STATE_KIND,
+    RESET_KIND,
     TRUNCATE,
     TRUNCATE_KIND,
     BadRecord,
@@ -16,17 +20,11 @@ from cluster.storage.records import (
     GroupHead,
     HardState,
 )
-from cluster.storage.wal_index import POINT_EVERY_BYTES, POINT_EVERY_ENTRIES, SparseIndex, TermRuns
 
 if TYPE_CHECKING:
     from cluster.storage.wal_buffer import LogBuffer
     from cluster.storage.wal_index import Location
     from cluster.storage.wal_reader import LogReader
-
-# What an `Entry` and its fields take in memory beside the data.
-ENTRY_OVERHEAD_BYTES = 160
-
-_NO_LIMIT = 1 << 62
 
 
 class GroupLog:
@@ -38,23 +36,19 @@ class GroupLog:
     """
 
     __slots__ = (
-        "_batch_bytes",
-        "_batch_first",
         "_buffer",
-        "_bytes_since_point",
         "_durable_hard_state",
+        "_entries",
+        "_freeing_lsn",
         "_hard_state",
         "_hard_state_lsn",
         "_missing_last",
-        "_points",
-        "_reader",
-        "_runs",
+        "_needed_before",
         "_sealed_hard_state",
         "_sealed_index",
-        "_tail",
-        "_tail_bytes",
-        "_tail_bytes_max",
-        "_tail_first",
+        "_unknown_last",
+        "base_index",
+        "base_term",
         "commit_noted",
         "durable_index",
         "first_index",
@@ -69,7 +63,9 @@ class GroupLog:
         self, group_id: int, buffer: LogBuffer, reader: LogReader, *, tail_bytes_max: int
     ) -> None:
         self.group_id = group_id
-        self.first_index = 1
+        # Everything up to the base is in a snapshot; a log without one has 0 for both.
+        self.base_index = self.base_term = 0
+        self.first_index = 1  # always `base_index + 1`
         self.last_index = 0
         self.last_term = 0
         self.durable_index = 0
@@ -78,18 +74,13 @@ class GroupLog:
         self._sealed_index = 0  # the last index that the ticket under way, or the last one, covers
 
         self._buffer = buffer
-        self._reader = reader
-        self._runs = TermRuns()
-        self._tail: list[Entry] = []
-        self._tail_first = 1
-        self._tail_bytes = 0
-        self._tail_bytes_max = tail_bytes_max
+        self._entries = GroupEntries(group_id, reader, tail_bytes_max=tail_bytes_max)
+        self._freeing_lsn = 0  # the last record that made entries leave the log
+        self._needed_before = 0  # the oldest segment needed until that record is durable
 
-        self._points = SparseIndex()
-        self._batch_first = 0  # the first index appended to the open batch, 0 for none
-        self._batch_bytes = 0
-        self._bytes_since_point = 0
+        # While a start reads the log.
         self._missing_last = 0  # entries up to here are in segments that are gone
+        self._unknown_last = 0  # the last entry, if its term is not known for that reason
 
         # For the buffer alone.
         self.touched = False
@@ -141,26 +132,67 @@ class GroupLog:
         assert index == self.last_index + 1, f"entry {index} after {self.last_index}"
         assert term >= self.last_term, f"entry of term {term} after one of {self.last_term}"
         self._buffer.add(self, ENTRY.pack(ENTRY_KIND, self.group_id, index, term, len(data)), data)
-        self._add(Entry(index, term, data))
+        self._add(index, term, data)
 
     def truncate_from(self, index: int) -> None:
         """Buffer the removal of the entries from `index` on, which must be in the log."""
         assert self.first_index <= index <= self.last_index, (
             f"truncation at {index} outside {self.first_index}..{self.last_index}"
         )
-        self._buffer.add(self, TRUNCATE.pack(TRUNCATE_KIND, self.group_id, index))
+        self._add_freeing(TRUNCATE.pack(TRUNCATE_KIND, self.group_id, index))
         self._drop_from(index)
 
+    def compact(self, base_index: int) -> None:
+        """Buffer that the entries up to and including `base_index` are forgotten.
+
+        Memory lets them go at once; `base_index` and `base_term` (its term) change at once. It must
+        be in `base_index..durable_index`; the present `base_index` changes nothing. The caller
+        vouches that a durable snapshot covers these entries. Commit is raised to `base_index` at
+        least.
+        """
+        if base_index == self.base_index:
+            return
+        assert self.base_index < base_index <= self.durable_index, (
+            f"compaction at {base_index} outside {self.base_index}..{self.durable_index}"
+        )
+        base_term = self._entries.runs.term_at(base_index)
+        self._add_freeing(BASE.pack(COMPACT_KIND, self.group_id, base_index, base_term))
+        self._forget_until(base_index, base_term)
+
+    def reset(self, base_index: int, base_term: int) -> None:
+        """Buffer that a snapshot took the place of the whole log, which is empty afterwards.
+
+        `last_index` is `base_index` and `last_term` is `base_term` at once. Until the ticket that
+        covers this is complete a restart finds the old log, and `durable_index` is at most the
+        former `base_index`. Term and vote stay, commit is raised to `base_index` at least. That
+        must not be below the former one, nor below an entry that is both committed and durable.
+        """
+        kept = max(self.base_index, min(self._hard_state.commit, self.durable_index))
+        assert base_index >= kept, f"reset to {base_index} of a log that must keep {kept}"
+        self._add_freeing(BASE.pack(RESET_KIND, self.group_id, base_index, base_term))
+        self._start_over(base_index, base_term)
+
+    def compaction_index(self, sequence: int) -> int | None:
+        """Return the lowest `base_index` that frees segments up to and including `sequence`.
+
+        `None` when this group needs none of them. At most `durable_index` for a `sequence` from
+        `Wal.last_sequence_before`. It may be over the commit index: then the group has to wait.
+        """
+        return self._entries.last_until(sequence, last_index=self.last_index)
+
     def term_at(self, index: int) -> int | None:
-        """Return the term of an entry, without I/O; `None` outside the log."""
-        if not self.first_index <= index <= self.last_index:
+        """Return the term of an entry or of `base_index`, without I/O.
+
+        `None` outside the log, and for index 0.
+        """
+        if not self.base_index <= index <= self.last_index or not index:
             return None
-        return self._runs.term_at(index)
+        return self._entries.runs.term_at(index)
 
     def first_index_of_term_run(self, index: int) -> int:
         """Return the first index of the run of equal terms that entry `index` is in."""
         self._check_range(index, index + 1)
-        return self._runs.start_of(index)
+        return max(self._entries.runs.start_of(index), self.first_index)
 
     def entries(self, lo: int, hi: int, max_bytes: int | None = None) -> list[Entry]:
         """Return the entries from `lo` up to, not including, `hi`.
@@ -172,42 +204,15 @@ class GroupLog:
         if lo == hi:
             return []
         self._check_range(lo, hi)
-        room = _NO_LIMIT if max_bytes is None else max_bytes
-        if lo >= self._tail_first:
-            return self._from_memory(lo, hi, room)
-        stop = min(hi, self._tail_first)
-        found = self._from_disk(lo, stop, room)
-        if len(found) == stop - lo and hi > stop:
-            room -= sum(len(entry.data) for entry in found)
-            found += self._from_memory(stop, hi, room, at_least_one=False)
-        return found
+        return self._entries.read(lo, hi, max_bytes)
 
     # Called by the buffer and the log, in this order, for each group that a batch or ticket
     # touches.
 
     def on_placed(self, location: Location) -> None:
         """All records so far are in the batch at `location` or in earlier ones."""
-        if self._batch_first:
-            first, points = self._batch_first, self._points
-            if (
-                first - points.last_index >= POINT_EVERY_ENTRIES
-                or self._bytes_since_point >= POINT_EVERY_BYTES
-                or not len(points)
-            ):
-                points.add(first, location)
-                self._bytes_since_point = 0
-            self._bytes_since_point += self._batch_bytes
-            self._batch_first = self._batch_bytes = 0
-        term, voted_for, commit = self._hard_state
-        self.head = GroupHead(
-            self.group_id,
-            term,
-            voted_for,
-            commit,
-            self.first_index,
-            self.last_index,
-            self.last_term,
-        )
+        self._entries.place(location)
+        self.head = self._make_head()
 
     def on_sealed(self) -> None:
         """A ticket covers all records so far."""
@@ -216,24 +221,41 @@ class GroupLog:
 
     def on_synced(self) -> None:
         """The ticket that was sealed last is durable."""
-        # A truncation while the ticket was under way has lowered `_sealed_index`: what it dropped
-        # is on the disk, but what takes its place is not.
+        # A truncation or reset while the ticket was under way has lowered `_sealed_index`: what it
+        # dropped is on the disk, but what takes its place is not.
         self.durable_index = self._sealed_index
         self._durable_hard_state = self._sealed_hard_state
-        if self._tail_bytes > self._tail_bytes_max:
-            self._evict()
+        self._entries.evict(self.durable_index)
+
+    @property
+    def needed_sequence(self) -> int:
+        """The oldest segment with entries that a restart would want, 0 for none."""
+        if self._freeing_lsn > self._buffer.durable_lsn:
+            return self._needed_before
+        return self._entries.oldest_sequence
 
     # Called for each record that a start reads back.
 
     def restore_head(self, head: GroupHead) -> None:
         """Begin with what the oldest segment's head says; its entries are not there."""
-        self.restore_hard_state(HardState(head.term, head.voted_for, head.commit))
-        self.first_index = head.first_index
-        self.last_index = self._missing_last = head.last_index
-        self.last_term = head.last_term
-        self._tail_first = head.last_index + 1
-        if head.last_index >= head.first_index:
-            self._runs.append(head.first_index, head.last_term)
+        self._hard_state = HardState(head.term, head.voted_for, head.commit)
+        self._start_over(head.base_index, head.base_term)
+        self._entries.skip_until(head.last_index)
+        self.last_index = self.durable_index = self._missing_last = head.last_index
+        self._learn_last_term(head.last_term)
+
+    def restore_next_head(self, head: GroupHead) -> None:
+        """Take the head of a later segment; raises `BadRecord` unless it says what is known."""
+        if self._unknown_last and self.last_index == self._unknown_last:
+            self._unknown_last = 0
+            self._learn_last_term(head.last_term)
+        known = self._make_head()
+        # A commit index was limited to the log at the last start, so the two may differ.
+        if known._replace(commit=head.commit) != head:
+            raise BadRecord(
+                f"the segment begins with {head}, but the records before it give {known}"
+            )
+        self.restore_commit(head.commit)
 
     def restore_hard_state(self, hard_state: HardState) -> None:
         """Take a hard state from the log."""
@@ -250,14 +272,41 @@ class GroupLog:
                 f"entry {index} of term {term} in group {self.group_id} follows "
                 f"entry {self.last_index} of term {self.last_term}"
             )
-        self._add(Entry(index, term, data))
+        self._add(index, term, data)
 
     def restore_truncation(self, index: int) -> None:
         """Take a truncation from the log; raises `BadRecord` when there is nothing to truncate."""
         if not self.first_index <= index <= self.last_index:
             raise BadRecord(f"group {self.group_id} has no entry {index} to truncate at")
-        self._missing_last = min(self._missing_last, index - 1)
+        if index <= self._missing_last:
+            # Of the missing entries only the last one's term was known. From here on `last_term`
+            # is a lower bound, until an entry, a base or a head tells it.
+            self._missing_last = index - 1
+            self._unknown_last = index - 1 if index > self.first_index else 0
         self._drop_from(index)
+
+    def restore_compaction(self, base_index: int, base_term: int) -> None:
+        """Take a compaction from the log; raises `BadRecord` when it does not fit the entries."""
+        fits = self.base_index < base_index <= self.durable_index
+        if fits:
+            term = self._entries.runs.term_at(base_index)
+            is_known = base_index >= self._missing_last and base_index != self._unknown_last
+            fits = base_term == term if is_known else base_term >= term
+        if not fits:
+            raise BadRecord(
+                f"group {self.group_id} has no entry {base_index} of term {base_term} to forget"
+            )
+        if base_index == self._unknown_last:
+            self._unknown_last = 0
+        self._forget_until(base_index, base_term)
+
+    def restore_reset(self, base_index: int, base_term: int) -> None:
+        """Take a reset from the log; raises `BadRecord` when the log has gone further before."""
+        if base_index < self.base_index:
+            raise BadRecord(
+                f"group {self.group_id} is reset to {base_index}, behind its base {self.base_index}"
+            )
+        self._start_over(base_index, base_term)
 
     def on_restored_batch(self, location: Location) -> None:
         """All records of the batch at `location` were taken; they are on the disk."""
@@ -267,59 +316,71 @@ class GroupLog:
 
     def finish_restore(self) -> None:
         """The whole log was read; raises `BadRecord` when entries are missing."""
-        if self._missing_last >= self.first_index:
+        if self._missing_last > self.base_index:
             raise BadRecord(
                 f"entries {self.first_index} to {self._missing_last} of group {self.group_id} "
                 f"were in earlier segments, which are missing"
             )
-        commit = min(self._hard_state.commit, self.last_index)
+        commit = max(self.base_index, min(self._hard_state.commit, self.last_index))
         self._hard_state = self._hard_state._replace(commit=commit)
         self._sealed_hard_state = self._durable_hard_state = self._hard_state
 
-    def _add(self, entry: Entry) -> None:
-        index, term, data = entry
-        if term != self.last_term or index == self.first_index:
-            self._runs.append(index, term)
+    # What the records do, when they are written and when they are read back.
+
+    def _add(self, index: int, term: int, data: bytes) -> None:
+        if term != self.last_term:
+            self._entries.runs.append(index, term)
             self.last_term = term
         self.last_index = index
-        self._tail.append(entry)
-        nbytes = len(data)
-        self._tail_bytes += nbytes + ENTRY_OVERHEAD_BYTES
-        if not self._batch_first:
-            self._batch_first = index
-        self._batch_bytes += nbytes
+        self._entries.add(Entry(index, term, data))
 
     def _drop_from(self, index: int) -> None:
-        if index > self._tail_first:
-            dropped = self._tail[index - self._tail_first :]
-            del self._tail[index - self._tail_first :]
-            self._tail_bytes -= _memory_bytes(dropped)
-        else:
-            self._tail.clear()
-            self._tail_first = index
-            self._tail_bytes = 0
-        self._runs.truncate_from(index)
-        self._points.truncate_from(index)
-        if self._batch_first >= index:
-            self._batch_first = 0
+        self._entries.truncate_from(index, first_index=self.first_index)
         self.last_index = index - 1
-        self.last_term = self._runs.last_term
+        self.last_term = self._entries.runs.last_term
         self.durable_index = min(self.durable_index, index - 1)
         self._sealed_index = min(self._sealed_index, index - 1)
 
-    def _evict(self) -> None:
-        tail = self._tail
-        # A quarter more than needed: shifting the list has its price, so it is done seldom.
-        excess = self._tail_bytes - self._tail_bytes_max * 3 // 4
-        count = 0
-        durable_count = self.durable_index + 1 - self._tail_first
-        while excess > 0 and count < durable_count:
-            nbytes = len(tail[count].data) + ENTRY_OVERHEAD_BYTES
-            excess -= nbytes
-            self._tail_bytes -= nbytes
-            count += 1
-        del tail[:count]
-        self._tail_first += count
+    def _forget_until(self, base_index: int, base_term: int) -> None:
+        self._entries.forget_until(base_index, base_term, last_index=self.last_index)
+        self.last_term = self._entries.runs.last_term
+        self._set_base(base_index, base_term)
+
+    def _start_over(self, base_index: int, base_term: int) -> None:
+        self._entries.start_over(base_index, base_term)
+        # What the disk has of the old log counts no longer, up to its base it is in a snapshot.
+        self.durable_index = min(self.durable_index, self.base_index)
+        self._sealed_index = min(self._sealed_index, self.base_index)
+        self.last_index, self.last_term = base_index, base_term
+        self._missing_last = self._unknown_last = 0
+        self._set_base(base_index, base_term)
+
+    def _set_base(self, base_index: int, base_term: int) -> None:
+        self.base_index, self.base_term = base_index, base_term
+        self.first_index = base_index + 1
+        if self._hard_state.commit < base_index:
+            self._hard_state = self._hard_state._replace(commit=base_index)
+
+    def _add_freeing(self, record: bytes) -> None:
+        self._buffer.add(self, record)
+        if self._freeing_lsn <= self._buffer.durable_lsn:
+            self._needed_before = self._entries.oldest_sequence
+        self._freeing_lsn = self._buffer.lsn
+
+    def _learn_last_term(self, term: int) -> None:
+        if term > self.last_term:
+            self._entries.runs.append(self.last_index, term)
+            self.last_term = term
+
+    def _make_head(self) -> GroupHead:
+        return GroupHead(
+            self.group_id,
+            *self._hard_state,
+            self.base_index,
+            self.base_term,
+            self.last_index,
+            self.last_term,
+        )
 
     def _check_range(self, lo: int, hi: int) -> None:
         if not self.first_index <= lo <= hi <= self.last_index + 1:
@@ -327,24 +388,3 @@ class GroupLog:
                 f"entries {lo} up to {hi} of group {self.group_id}, which has "
                 f"{self.first_index} to {self.last_index}"
             )
-
-    def _from_memory(
-        self, lo: int, hi: int, room: int, *, at_least_one: bool = True
-    ) -> list[Entry]:
-        entries = self._tail[lo - self._tail_first : hi - self._tail_first]
-        for position, entry in enumerate(entries):
-            room -= len(entry.data)
-            if room < 0 and (position or not at_least_one):
-                return entries[:position]
-        return entries
-
-    def _from_disk(self, lo: int, hi: int, room: int) -> list[Entry]:
-        location = self._points.find(lo)
-        assert location is not None, f"entry {lo} of group {self.group_id} left memory unplaced"
-        return self._reader.entries(
-            self.group_id, location, range(lo, hi), term_at=self.term_at, max_bytes=room
-        )
-
-
-def _memory_bytes(entries: list[Entry]) -> int:
-    return sum(len(entry.data) for entry in entries) + len(entries) * ENTRY_OVERHEAD_BYTES

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,10 @@ import lmdb
 
 from cluster.state.errors import CorruptState, StoreFull
 from cluster.state.store import Table
+from cluster.storage.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -109,6 +111,38 @@ class _Tables:
         return txn.cursor(self._databases[table])
 
 
+class _CopiedTables(_Tables):
+    """A copy that is only looked at: of its databases those that were there when it was made."""
+
+    __slots__ = ()
+
+    def _open(self, table: Table, before_write: Callable[[], None]) -> lmdb._Database:
+        return self.env.open_db(table.name.lower().encode(), create=False)
+
+
+@contextmanager
+def read_copy(path: Path) -> Generator[LmdbReadTransaction]:
+    """What `LmdbStore.copy_to` has written to a file. Raises `CorruptState`."""
+    try:
+        env = lmdb.open(
+            os.fspath(path), subdir=False, readonly=True, lock=False, max_dbs=len(Table)
+        )
+    except (lmdb.Error, OSError) as error:
+        raise CorruptState(f"{path}: {error}") from error
+    try:
+        tables = _CopiedTables(env, _never)
+        with env.begin() as txn:
+            yield LmdbReadTransaction(txn, tables)
+    except lmdb.Error as error:
+        raise CorruptState(f"{path}: {error}") from error
+    finally:
+        env.close()
+
+
+def _never() -> None:
+    raise AssertionError("a copy is not written")
+
+
 class _Reader:
     """One read transaction that serves every read until the next commit.
 
@@ -188,8 +222,12 @@ def _raise_full(error: BaseException) -> None:
         raise StoreFull(f"no space for a commit to LMDB: {error}; make space") from error
 
 
+def _errno_of(error: lmdb.Error) -> int:
+    """LMDB gives such codes as text only."""
+    return errno.ENOSPC if _says_no_space(error) else errno.EIO
+
+
 def _says_no_space(error: BaseException) -> bool:
-    # LMDB gives such codes as text only.
     return any(text in str(error) for text in _NO_SPACE)
 
 
@@ -202,15 +240,21 @@ class LmdbStore:
     """A `cluster.state.store.Store` in a directory of its own.
 
     `boot_id` is what `read_boot_id` gives; None believes only a clean stop. Content that is not
-    believed is removed, with a warning in the log: the store is then empty. Raises `CorruptState`
-    when LMDB cannot read the files it should be able to.
+    believed is removed, with a warning in the log: the store is then empty. With a `source`, a file
+    that `copy_to` has written, all content is replaced by it. Raises `CorruptState` when LMDB
+    cannot read the files it should be able to, and OSError.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, map_bytes: int = MAP_BYTES, boot_id: str | None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        map_bytes: int = MAP_BYTES,
+        boot_id: str | None,
+        source: Path | None = None,
     ) -> None:
-        self._trust = _Trust(Path(path), boot_id)
-        self._trust.prepare()
+        self._trust = Trust(Path(path), boot_id)
+        self._trust.prepare(source)
         try:
             env = lmdb.open(
                 os.fspath(path),
@@ -237,6 +281,26 @@ class LmdbStore:
         """A transaction that commits without a sync; see `cluster.state.store.Store.write`."""
         return _Writer(self, self._tables)
 
+    @property
+    def used_bytes(self) -> int:
+        """What the content takes on the disk."""
+        return (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+
+    def copy_to(self, descriptor: int) -> None:
+        """Writes the last committed state to a file, without free pages; any thread.
+
+        Reads and writes go on meanwhile. Raises OSError.
+        """
+        try:
+            self._env.copyfd(descriptor, compact=True)
+        except lmdb.Error as error:
+            raise OSError(_errno_of(error), f"copying the state: {error}") from error
+
+    def discard(self) -> None:
+        """Closes without syncing: the content is about to be replaced."""
+        self.end_write()
+        self._env.close()
+
     def close(self) -> None:
         """Syncs everything, closes, and only then declares the content clean."""
         self.end_write()
@@ -254,72 +318,3 @@ class LmdbStore:
         if self._reader is not None:
             self._reader.retire()
             self._reader = None
-
-
-class _Trust:
-    """The files that say whether the content of the directory may be believed."""
-
-    def __init__(self, path: Path, boot_id: str | None) -> None:
-        self._path = path
-        self._boot_id = boot_id
-        self._boot = path / "boot"
-        self._clean = path / "clean"
-        self._content = (path / "data.mdb", path / "lock.mdb")
-        self._is_clean = False
-
-    def prepare(self) -> None:
-        """Before LMDB opens: removes content that is not to be believed, notes the boot id."""
-        if not self._path.exists():
-            self._path.mkdir(parents=True)
-            _sync_directory(self._path.parent)
-        self._is_clean = self._clean.exists()
-        same_boot = self._boot_id is not None and self._read_boot() == self._boot_id
-        if not self._is_clean and not same_boot and self._content[0].exists():
-            _log.warning(
-                "%s: not stopped cleanly before a reboot; emptied, to be rebuilt", self._path
-            )
-            self._remove_content()
-        # Only now: a crash before this line must not make the old content look like this boot's.
-        if not same_boot:
-            _write_synced(self._boot, self._boot_id or "")
-
-    def revoke(self) -> None:
-        """Before the first write: from here on only the boot id vouches for the content."""
-        if self._is_clean:
-            self._clean.unlink()
-            _sync_directory(self._path)
-            self._is_clean = False
-
-    def declare_clean(self) -> None:
-        """After LMDB synced and closed."""
-        if not self._is_clean:
-            _write_synced(self._clean, self._boot_id or "")
-
-    def _read_boot(self) -> str | None:
-        try:
-            return self._boot.read_text()
-        except FileNotFoundError:
-            return None
-
-    def _remove_content(self) -> None:
-        for file in self._content:
-            file.unlink(missing_ok=True)
-        _sync_directory(self._path)
-
-
-def _write_synced(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What the log holds: entries, hard states, truncations; and how each looks in bytes.
+"""What the log holds: entries, hard states, what is cut off either end; and how it looks in bytes.
 
 A record begins with one byte for its kind. A new layout of a kind gets a new number, and numbers
 are never used twice; a reader that meets a number it does not know refuses the log.
@@ -10,19 +10,24 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ENTRY_KIND = 1
 TRUNCATE_KIND = 2
 HARD_STATE_KIND = 3
 COMMIT_KIND = 4
-HEAD_KIND = 5
+OLD_HEAD_KIND = 5  # without the term of the base, from when every log began with entry 1
+COMPACT_KIND = 6
+RESET_KIND = 7
+HEAD_KIND = 8
 
 ENTRY = struct.Struct("<BHQQI")  # kind, group, index, term, length; the data follow
 TRUNCATE = struct.Struct("<BHQ")  # kind, group, index
 HARD_STATE = struct.Struct("<BHQHQ")  # kind, group, term, voted for, commit
 COMMIT = struct.Struct("<BHQ")  # kind, group, commit
-HEAD = struct.Struct("<BHQHQQQQ")  # kind, then the fields of GroupHead
+BASE = struct.Struct("<BHQQ")  # kind of compaction or reset, group, base index, base term
+HEAD = struct.Struct("<BHQHQQQQQ")  # kind, then the fields of GroupHead
+_OLD_HEAD = struct.Struct("<BHQHQQQQ")  # the same with the first index in place of the base
 
 COMMANDS_KIND = 0
 """First byte of an entry's data: the payload of commands follows."""
@@ -57,7 +62,8 @@ class GroupHead(NamedTuple):
     term: int
     voted_for: int
     commit: int
-    first_index: int
+    base_index: int
+    base_term: int
     last_index: int
     last_term: int
 
@@ -78,6 +84,22 @@ class TruncateRecord(NamedTuple):
     from_index: int
 
 
+class CompactRecord(NamedTuple):
+    """The group's log has forgotten its entries up to and including `base_index`."""
+
+    group_id: int
+    base_index: int
+    base_term: int
+
+
+class ResetRecord(NamedTuple):
+    """The group's log is empty and goes on after `base_index`."""
+
+    group_id: int
+    base_index: int
+    base_term: int
+
+
 class HardStateRecord(NamedTuple):
     """The hard state of a group from here on."""
 
@@ -94,7 +116,15 @@ class CommitRecord(NamedTuple):
     commit: int
 
 
-Record = EntryRecord | TruncateRecord | HardStateRecord | CommitRecord | GroupHead
+Record = (
+    EntryRecord
+    | TruncateRecord
+    | CompactRecord
+    | ResetRecord
+    | HardStateRecord
+    | CommitRecord
+    | GroupHead
+)
 
 
 class BadRecord(Exception):
@@ -121,20 +151,31 @@ def decode_records(payload: memoryview) -> Iterator[Record]:
             yield record
 
 
+def _old_head(*fields: int) -> GroupHead:
+    group_id, term, voted_for, commit, first_index, last_index, last_term = fields
+    if first_index != 1:
+        raise BadRecord(f"the log of group {group_id} begins with entry {first_index}, not 1")
+    return GroupHead(group_id, term, voted_for, commit, 0, 0, last_index, last_term)
+
+
+_FIXED: dict[int, tuple[struct.Struct, Callable[..., Record]]] = {
+    TRUNCATE_KIND: (TRUNCATE, TruncateRecord),
+    HARD_STATE_KIND: (HARD_STATE, HardStateRecord),
+    COMMIT_KIND: (COMMIT, CommitRecord),
+    OLD_HEAD_KIND: (_OLD_HEAD, _old_head),
+    COMPACT_KIND: (BASE, CompactRecord),
+    RESET_KIND: (BASE, ResetRecord),
+    HEAD_KIND: (HEAD, GroupHead),
+}
+
+
 def _decode_fixed(kind: int, payload: memoryview, position: int) -> tuple[Record, struct.Struct]:
-    if kind == TRUNCATE_KIND:
-        _check_fits(payload, position, TRUNCATE)
-        return TruncateRecord(*TRUNCATE.unpack_from(payload, position)[1:]), TRUNCATE
-    if kind == HARD_STATE_KIND:
-        _check_fits(payload, position, HARD_STATE)
-        return HardStateRecord(*HARD_STATE.unpack_from(payload, position)[1:]), HARD_STATE
-    if kind == COMMIT_KIND:
-        _check_fits(payload, position, COMMIT)
-        return CommitRecord(*COMMIT.unpack_from(payload, position)[1:]), COMMIT
-    if kind == HEAD_KIND:
-        _check_fits(payload, position, HEAD)
-        return GroupHead(*HEAD.unpack_from(payload, position)[1:]), HEAD
-    raise BadRecord(f"unknown record kind {kind}, written by a newer version of this software")
+    known = _FIXED.get(kind)
+    if known is None:
+        raise BadRecord(f"unknown record kind {kind}, written by a newer version of this software")
+    layout, record = known
+    _check_fits(payload, position, layout)
+    return record(*layout.unpack_from(payload, position)[1:]), layout
 
 
 def _check_fits(payload: memoryview, position: int, layout: struct.Struct) -> None:

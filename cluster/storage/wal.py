@@ -33,9 +33,9 @@ _RESERVED_FRACTION = 16
 class Wal:
     """The log of a node. Made by `open`; `seal`, `write_and_sync`, `complete` make records durable.
 
-    Everything is for the loop thread, but `write_and_sync` and `prepare_next_segment` block and may
-    run in helper threads, one of each at a time. After a failed sync every call that writes raises
-    `WalFailed`: what the disk holds is then known only to a restart.
+    Everything is for the loop thread, but `write_and_sync`, `prepare_next_segment` and `release`
+    block and may run in helper threads, one of each at a time. After a failed sync every call that
+    writes raises `WalFailed`: what the disk holds is then known only to a restart.
     """
 
     def __init__(self, storage: Storage, config: WalConfig) -> None:
@@ -45,6 +45,7 @@ class Wal:
         self._groups: dict[int, GroupLog] = {}
         self._ends: dict[int, int] = {}
         self._ticket: SyncTicket | None = None
+        self._synced_sequence = 0  # the segment of the newest batch that is durable
         self._warned = False
         self.written_lsn = 0
         self._reader = LogReader(storage, self._ends)
@@ -119,6 +120,7 @@ class Wal:
         assert ticket.is_synced, "this ticket is not written and synced"
         self._ticket = None
         self._buffer.durable_lsn = ticket.lsn
+        self._synced_sequence = ticket.batches[-1].sequence
         for group in ticket.groups:
             group.on_synced()
         self._warn_when_large()
@@ -156,6 +158,54 @@ class Wal:
             self._buffer.failed = True
             raise
 
+    @property
+    def bytes_in_use(self) -> int:
+        """What the segments in use take on the disk; one or two that are ready come on top."""
+        return len(self._ends) * self._config.segment_bytes
+
+    def last_sequence_before(self, *, keep_bytes: int) -> int:
+        """Return the newest segment that has to go so that `bytes_in_use` is at most `keep_bytes`.
+
+        0 when none has to go; never the segment of the newest synced batch. Give it to
+        `GroupLog.compaction_index` of each group; once the records of the compactions are durable,
+        `plan_release` finds the segments.
+        """
+        excess = len(self._ends) - keep_bytes // self._config.segment_bytes
+        if excess <= 0:
+            return 0
+        oldest = next(iter(self._ends))
+        last = min(oldest + excess, self._synced_sequence) - 1
+        return last if last >= oldest else 0
+
+    def plan_release(self) -> bool:
+        """Give up the oldest segments that no group needs; say whether `release` has work.
+
+        It looks at every group, so it is for a timer and not for each turn. A segment goes only
+        when a later one has begun, synced, and the records that freed it are durable.
+        """
+        self._buffer.check()
+        needed = (group.needed_sequence for group in self._groups.values())
+        below = min(filter(None, needed), default=self._synced_sequence)
+        below = min(below, self._synced_sequence)
+        for sequence in [sequence for sequence in self._ends if sequence < below]:
+            del self._ends[sequence]
+        self._reader.forget_before(below)
+        return self._pool.give_up_before(below)
+
+    def release(self) -> None:
+        """Recycle or remove the segments that `plan_release` gave up: blocking, in any thread.
+
+        May run beside `write_and_sync` and `prepare_next_segment`. Up to two segments become the
+        next ones, which makes `has_room` true on a full disk; the others are removed, oldest
+        first. Any `OSError` but a full disk, which leaves the rest for later, ends this log.
+        """
+        self._buffer.check()
+        try:
+            self._pool.release()
+        except OSError:
+            self._buffer.failed = True
+            raise
+
     def close(self) -> None:
         """Release the files. Syncs nothing: what was not complete may be lost."""
         self._writer.close()
@@ -188,12 +238,14 @@ class Wal:
                 storage.remove(name)
         tail = recovered.tail
         self._ends.update(recovered.ends)
+        self._synced_sequence = tail.sequence
         file = storage.open(segment_name(tail.sequence)) if tail.sequence else None
         capacity = file.size() if file else 0
         self._buffer.position = Position(tail.sequence, tail.end, capacity, tail.number + 1)
         self._pool = SegmentPool(
             storage,
             config.segment_bytes,
+            oldest=min(recovered.ends, default=1),
             spares=recovered.spares,
             last=max([tail.sequence, *recovered.spares]),
         )
@@ -205,13 +257,13 @@ class Wal:
         self._warn_when_large()
 
     def _warn_when_large(self) -> None:
-        nbytes = len(self._ends) * self._config.segment_bytes
-        if nbytes > self._config.warn_bytes and not self._warned:
-            self._warned = True
+        is_large = self.bytes_in_use > self._config.warn_bytes
+        if is_large and not self._warned:
             _LOG.warning(
-                "the log has %d segments, %d bytes, over warn_bytes %d: it grows until "
-                "snapshots let old segments go, and a start reads all of it",
+                "the log has %d segments, %d bytes, over warn_bytes %d, and a start reads all of "
+                "it: look for partitions without a majority, or without space for a snapshot",
                 len(self._ends),
-                nbytes,
+                self.bytes_in_use,
                 self._config.warn_bytes,
             )
+        self._warned = is_large

@@ -21,7 +21,7 @@ class WalConfig:
     """Memory for the newest entries of each group; older ones are read back from the segments."""
 
     warn_bytes: int = 10 << 30
-    """When the log grows past this, a warning is logged, once."""
+    """When the log grows past this, a warning is logged: some partition lets no old segment go."""
 
     batch_bytes_max: int = 4 << 20
     """Most records, in bytes, in one write; so also the bound for one entry."""

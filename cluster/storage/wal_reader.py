@@ -67,6 +67,11 @@ class LogReader:
             f"entry {index} of group {group_id} should follow here, and is not in the log",
         )
 
+    def forget_before(self, sequence: int) -> None:
+        """The segments before `sequence` may go at any time, or come back as later ones."""
+        if self._sequence < sequence:
+            self.close()
+
     def close(self) -> None:
         if self._file is not None:
             self._file.close()

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from cluster.storage.records import (
     BadRecord,
     CommitRecord,
+    CompactRecord,
     EntryRecord,
     GroupHead,
     HardState,
     HardStateRecord,
+    ResetRecord,
     TruncateRecord,
     decode_records,
 )
@@ -57,22 +59,29 @@ class Replay:
     def _take_head(self, group: GroupLog, head: GroupHead) -> None:
         if self._is_first:
             group.restore_head(head)
-        elif group.head is None or group.head._replace(commit=head.commit) != head:
-            raise BadRecord(
-                f"the segment begins with {head}, but the records before it give {group.head}"
-            )
-        # A commit index was limited to the log at the last start, so the two may differ.
-        group.restore_commit(head.commit)
+        else:
+            group.restore_next_head(head)
 
 
 def _restore(
-    group: GroupLog, record: EntryRecord | TruncateRecord | HardStateRecord | CommitRecord
+    group: GroupLog,
+    record: EntryRecord
+    | TruncateRecord
+    | CompactRecord
+    | ResetRecord
+    | HardStateRecord
+    | CommitRecord,
 ) -> None:
-    if isinstance(record, EntryRecord):
-        group.restore_entry(record.entry_index, record.term, bytes(record.data))
-    elif isinstance(record, HardStateRecord):
-        group.restore_hard_state(HardState(record.term, record.voted_for, record.commit))
-    elif isinstance(record, CommitRecord):
-        group.restore_commit(record.commit)
-    else:
-        group.restore_truncation(record.from_index)
+    match record:
+        case EntryRecord():
+            group.restore_entry(record.entry_index, record.term, bytes(record.data))
+        case HardStateRecord():
+            group.restore_hard_state(HardState(record.term, record.voted_for, record.commit))
+        case CommitRecord():
+            group.restore_commit(record.commit)
+        case TruncateRecord():
+            group.restore_truncation(record.from_index)
+        case CompactRecord():
+            group.restore_compaction(record.base_index, record.base_term)
+        case ResetRecord():
+            group.restore_reset(record.base_index, record.base_term)

@@ -22,22 +22,37 @@ _FILL_BYTES = 1 << 20
 _ZEROS = bytes(_FILL_BYTES)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
+# More would keep space from the state machines; fewer would fill most new segments with zero bytes
+# although old ones are let go.
+_SPARES_MAX = 2
+
 # While the disk is full, `wants_segment` says so only this often, so that asking each turn is no
 # busy loop.
 _ASKS_PER_RETRY = 64
 
 
 class SegmentPool:
-    """Makes segments and hands them to the writer. `prepare` and `take` may run in any thread."""
+    """Makes segments, hands them to the writer, and takes them back when nobody needs them.
+
+    `prepare`, `take` and `release` block and may run in any thread, also at the same time.
+    """
 
     def __init__(
-        self, storage: Storage, segment_bytes: int, *, spares: list[int], last: int
+        self,
+        storage: Storage,
+        segment_bytes: int,
+        *,
+        oldest: int,
+        spares: list[int],
+        last: int,
     ) -> None:
         self.disk_full = False
         self._storage = storage
         self._segment_bytes = segment_bytes
         self._spares = deque(spares)  # sequences of files that are ready and not in use
-        self._last = last  # the highest sequence that has a file
+        self._oldest = oldest  # the lowest sequence that has a file
+        self._last = last  # the highest
+        self._given_up_before = oldest
         self._lock = threading.Lock()
         self._asked = 0
 
@@ -74,6 +89,50 @@ class SegmentPool:
             file = self._storage.open(segment_name(sequence))
             self._spares.popleft()
             return file
+
+    def give_up_before(self, sequence: int) -> bool:
+        """Let `release` have the segments before `sequence`; return whether there are any."""
+        self._given_up_before = sequence
+        return self._oldest < sequence
+
+    def release(self) -> None:
+        """Recycle or remove what was given up, oldest first, so that no gap is ever left.
+
+        Raises `OSError`; a full disk, which some file systems report here too, leaves the rest.
+        """
+        while self._release_oldest():
+            pass
+        if self.disk_full:
+            self.prepare()
+
+    def _release_oldest(self) -> bool:
+        with self._lock:
+            if self._oldest >= self._given_up_before:
+                return False
+            name = segment_name(self._oldest)
+            recycles = len(self._spares) < _SPARES_MAX and self._has_present_size(name)
+            try:
+                if recycles:
+                    self._storage.rename(name, segment_name(self._last + 1))
+                else:
+                    self._storage.remove(name)
+            except OSError as error:
+                if error.errno in _NO_SPACE:
+                    return False
+                raise
+            self._oldest += 1
+            # Before the next one goes, and before any batch stands under the new name.
+            self._storage.sync_directory()
+            if recycles:
+                self._last += 1
+                self._spares.append(self._last)
+            return True
+
+    def _has_present_size(self, name: str) -> bool:
+        file = self._storage.open(name)
+        nbytes = file.size()
+        file.close()
+        return nbytes == self._segment_bytes
 
     def _create_next(self) -> None:
         try:

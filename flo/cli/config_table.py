@@ -236,6 +236,12 @@ _LIMITS = (
         4 * _MIB,
         "What one partition applies before the next has its turn.",
     ),
+    _limit(
+        "log_bytes_max",
+        Kind.BYTES,
+        256 * _MIB,
+        "The log is compacted past this, or past half of what the states take if that is more.",
+    ),
     _limit("scan_page_bytes_max", Kind.BYTES, 200_000, "One page of a scan."),
     _limit("answer_bytes_max", Kind.BYTES, 8 * _MIB, "Values of one answer."),
 )

@@ -37,11 +37,18 @@ def _node_options(command: _C) -> _C:
 @click.command("node")
 @_node_options
 @config_option
+@click.option("--repair", is_flag=True, help="The data is lost: learn all anew from the others.")
 @click.option("--print-config", is_flag=True, help="Print the settings as TOML, and do not start.")
 @click.option("--exit-with-parent", is_flag=True, hidden=True)
 @click.pass_context
 def node_command(
-    ctx: click.Context, /, *, print_config: bool, exit_with_parent: bool, **options: str | None
+    ctx: click.Context,
+    /,
+    *,
+    repair: bool,
+    print_config: bool,
+    exit_with_parent: bool,
+    **options: str | None,
 ) -> None:
     """Run one node in the foreground until SIGTERM or Ctrl-C.
 
@@ -62,7 +69,7 @@ def node_command(
         click.echo(to_toml(chosen, _effective(chosen, build_config(chosen))), nl=False)
         return
     chosen = load(NODE_TABLES, given)
-    config = build_config(chosen, secret=_secret(chosen))
+    config = build_config(chosen, secret=_secret(chosen), repair=repair)
     from cluster.node import run
 
     if exit_with_parent:
@@ -70,7 +77,9 @@ def node_command(
     raise SystemExit(run(config))
 
 
-def build_config(chosen: Configuration, *, secret: bytes | None = None) -> "NodeConfig":
+def build_config(
+    chosen: Configuration, *, secret: bytes | None = None, repair: bool = False
+) -> "NodeConfig":
     """The node's configuration. Raises ConfigurationError for what cannot work."""
     from cluster.config import ConfigError, Limits, NodeConfig
     from cluster.storage.wal_config import WalConfig
@@ -83,6 +92,7 @@ def build_config(chosen: Configuration, *, secret: bytes | None = None) -> "Node
         return node(
             **_parameters(chosen, "node"),
             secret=secret,
+            repair=repair,
             limits=limits(**_parameters(chosen, "limits")),
             wal=wal(**_parameters(chosen, "wal")),
         )

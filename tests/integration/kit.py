@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from bench.cluster_view import ask
 from bench.local_cluster import LocalCluster
@@ -106,7 +107,14 @@ class Traffic:
             self.account.unknown_increments += 1
 
 
-async def check_account(cluster: LocalCluster, account: Account) -> None:
+class HasEndpoints(Protocol):
+    """A cluster, in whatever processes."""
+
+    @property
+    def endpoints(self) -> str: ...
+
+
+async def check_account(cluster: HasEndpoints, account: Account) -> None:
     """Every acknowledged write is there, each increment exactly once."""
     async with FloClient(cluster.endpoints, timeout_ms=20_000) as client:
         for key, value in account.acknowledged_puts.items():

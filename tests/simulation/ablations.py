@@ -5,15 +5,21 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeAlias, cast
 
 import pytest
 
+from cluster import data
+from cluster.compaction import Compaction
+from cluster.partition import Partition
 from cluster.raft import messages
 from cluster.raft.core import Core
 from cluster.raft.group import RaftGroup
 from cluster.raft.inbound import Inbound
 from cluster.raft.journal import CoreJournal
+from cluster.raft.learning import Learner, Learning
 from cluster.raft.messages import AppendReply
 from cluster.raft.outbox import Outbox
 from cluster.raft.reads import ReadIndex
@@ -21,7 +27,14 @@ from cluster.raft.replication import Replication
 from cluster.raft.types import NodeId, Outgoing
 from cluster.storage.group_log import GroupLog
 from cluster.storage.memory_files import Crash
+from cluster.storage.memory_snapshots import MemoryIncoming, MemorySnapshots
 from cluster.storage.records import HardState
+from cluster.storage.snapshots import SnapshotInfo
+from cluster.storage.wal import Wal
+from tests.simulation import world
+from tests.unit.node import test_compaction as compaction
+from tests.unit.node import test_snapshot_crashes as crashes
+from tests.unit.raft import test_learning as learning
 from tests.unit.raft import test_read_index as reads
 from tests.unit.raft import test_rows_elections as elections
 from tests.unit.raft import test_rows_replication as replication
@@ -195,6 +208,113 @@ def dirty_replies_to_reads(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Inbound, "_on_probe", on_probe)
 
 
+def learner_counts_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Row 36."""
+
+    def is_done(self: Learner, verified: tuple[int, int], durable_index: int) -> bool:
+        return True
+
+    patch.setattr(Learner, "is_done", is_done)
+
+
+def target_is_not_awaited(patch: pytest.MonkeyPatch) -> None:
+    """Row 36: the right leader is enough, whatever it has sent so far."""
+
+    def is_done(self: Learner, verified: tuple[int, int], durable_index: int) -> bool:
+        return self.target is not None
+
+    patch.setattr(Learner, "is_done", is_done)
+
+
+def any_leader_teaches(patch: pytest.MonkeyPatch) -> None:
+    """Row 36: also one that led before the arrival, perhaps by the vote that was lost."""
+    take = Learning.on_learn
+
+    def on_learn(self: Learning, sender: NodeId, fields: list[object]) -> None:
+        arrivals = cast(dict[NodeId, tuple[int, int]], inner(self, "_arrivals"))
+        arrivals[sender] = (messages.decode_learn(fields), -1)
+        take(self, sender, fields)
+
+    patch.setattr(Learning, "on_learn", on_learn)
+
+
+def not_everybody_answers_the_teacher(patch: pytest.MonkeyPatch) -> None:
+    """Row 36: somebody may still collect votes that were given before the loss."""
+    patch.setattr(Replication, "all_have_answered", property(lambda self: True))
+
+
+def log_forgets_what_no_snapshot_holds(patch: pytest.MonkeyPatch) -> None:
+    """What is applied is taken for safe."""
+
+    def take(self: Compaction, number: int, partition: Partition) -> None:
+        cast(Wal, inner(self, "_wal")).group(number).compact(partition.group.applied_index)
+
+    patch.setattr(Compaction, "_take", take)
+
+
+def start_leaves_the_log_behind_its_snapshot(patch: pytest.MonkeyPatch) -> None:
+    """A received snapshot has its name, and the log was not set to it when the crash came."""
+
+    def restore(wal: Wal, number: int, latest: SnapshotInfo | None, applied_index: int) -> bool:
+        base_index = wal.group(number).base_index
+        return latest is not None and applied_index < max(base_index, 1)
+
+    patch.setattr(world, "restore_point", restore)
+    patch.setattr(data, "restore_point", restore)
+
+
+def install_with_power_cuts() -> None:
+    """The directed test, which wants a folder."""
+    with TemporaryDirectory() as folder:
+        disk = crashes.Disk(Path(folder) / "data")
+        try:
+            crashes.test_crash_at_every_point_of_an_install_leaves_the_old_state_or_the_new(
+                disk, Path(folder), "machine"
+            )
+        finally:
+            disk.close()
+
+
+def state_replaced_before_the_log_is_durable(patch: pytest.MonkeyPatch) -> None:
+    """A power cut then finds the old log, which the state has left behind."""
+
+    def installable(self: Compaction) -> int | None:
+        return next(iter(cast(dict[int, int], inner(self, "_installing"))), None)
+
+    patch.setattr(Compaction, "_installable", installable)
+
+
+def snapshots_are_installed_below_the_commit_index(patch: pytest.MonkeyPatch) -> None:
+    """The log went on while the last pieces came, or while the snapshot got its name."""
+    partitions: list[Partition] = []
+
+    def commit_index(self: RaftGroup) -> int:
+        return 0 if self is partitions[-1].group else real.__get__(self)
+
+    def unchecked(method: Callable[[Compaction, int, object], None]) -> object:
+        def run(self: Compaction, number: int, argument: object) -> None:
+            partitions.append(cast(dict[int, Partition], inner(self, "_partitions"))[number])
+            with pytest.MonkeyPatch.context() as now:
+                now.setattr(RaftGroup, "commit_index", property(commit_index))
+                method(self, number, argument)
+
+        return run
+
+    real = cast(property, RaftGroup.commit_index)
+    for name in ("_publish_received", "_begin_install"):
+        patch.setattr(Compaction, name, unchecked(getattr(Compaction, name)))
+
+
+def snapshots_are_believed(patch: pytest.MonkeyPatch) -> None:
+    """No digest: what was damaged on the way is installed."""
+
+    def publish(self: MemoryIncoming) -> None:
+        snapshots = cast(MemorySnapshots, inner(self, "_snapshots"))
+        snapshots.adopt(self.info, self.content)
+
+    patch.setattr(MemoryIncoming, "publish", publish)
+
+
 ABLATIONS = [
     Ablation("unconditional truncation", truncate_unconditionally),
     Ablation("hidden entries are seen", hide_nothing),
@@ -204,6 +324,37 @@ ABLATIONS = [
     Ablation("the commit index goes back", commit_index_goes_back),
     Ablation("reads without confirmation", reads_without_confirmation),
     Ablation("reads before the term's first entry", reads_before_the_first_entry_of_the_term),
+    Ablation("a learner counts at once", learner_counts_at_once),
+    Ablation("the log forgets what no snapshot holds", log_forgets_what_no_snapshot_holds),
+    Ablation("the state before the log", state_replaced_before_the_log_is_durable),
+    Ablation("snapshots are believed", snapshots_are_believed),
+    Ablation(
+        "snapshots are installed below the commit index",
+        snapshots_are_installed_below_the_commit_index,
+        lambda: compaction.test_received_snapshot_that_the_log_has_passed_is_thrown_away(
+            compaction.Keeper()
+        ),
+    ),
+    Ablation(
+        "any leader teaches",
+        any_leader_teaches,
+        learning.test_leader_from_before_the_loss_does_not_go_on_with_the_new_replica,
+    ),
+    Ablation(
+        "the target is not awaited",
+        target_is_not_awaited,
+        learning.test_done_when_verified_and_durable_up_to_the_target,
+    ),
+    Ablation(
+        "a start leaves the log behind",
+        start_leaves_the_log_behind_its_snapshot,
+        install_with_power_cuts,
+    ),
+    Ablation(
+        "not everybody answers the teacher",
+        not_everybody_answers_the_teacher,
+        learning.test_vote_given_before_the_loss_elects_nobody_against_what_is_acknowledged_after,
+    ),
     Ablation(
         "replies without a term",
         replies_without_term,

@@ -7,6 +7,9 @@ from cluster.raft.types import NodeId
 from cluster.storage.memory_files import Crash, Operation
 from tests.simulation.world import SimNode, World
 
+_NO_SPACE = "snapshot without space"
+_DAMAGED = "snapshot piece damaged"
+
 
 class Fault(NamedTuple):
     """`weight` is its chance per step, in thousandths."""
@@ -30,6 +33,10 @@ def heal(world: World) -> None:
     for node in world.nodes.values():
         node.paused = False
         node.slow_disk = False
+        # Only what took effect is counted.
+        world.faults[_NO_SPACE] -= node.snapshots.failures
+        world.faults[_DAMAGED] -= node.snapshots.flips
+        node.snapshots.failures = node.snapshots.flips = 0
         node.storage.space_bytes = None
         for operation in (Operation.WRITE, Operation.SYNC):
             while node.storage.failure(operation) is not None:
@@ -115,6 +122,16 @@ def _crash_and_restart(world: World) -> None:
                 world.connect(*pair)
 
 
+def _lose_disk(world: World) -> None:
+    """Of a minority at a time: what two of three nodes lost together may be lost for good."""
+    minority = (len(world.nodes) - 1) // 2
+    node = _victim(world)
+    if node.alive and sum(each.learning for each in world.nodes.values()) < minority:
+        world.crash(node.node_id, Crash.PROCESS)
+        node.replace_disk()
+        world.faults["disk lost"] += 1
+
+
 def _restart(world: World) -> None:
     world.restart(_node(world).node_id)
 
@@ -164,6 +181,18 @@ def _space_returns(world: World) -> None:
         node.storage.space_bytes = None
 
 
+def _snapshots_find_no_space(world: World) -> None:
+    node = _victim(world)
+    count = world.rng.choice((1, 2, 5))
+    node.snapshots.failures += count
+    world.faults[_NO_SPACE] += count
+
+
+def _snapshot_is_damaged(world: World) -> None:
+    _victim(world).snapshots.flips += 1
+    world.faults[_DAMAGED] += 1
+
+
 # --- the operator ---
 
 
@@ -183,6 +212,7 @@ FAULTS = [
     Fault(3, _reconnect_at_once),
     Fault(5, _crash),
     Fault(4, _crash_and_restart),
+    Fault(1, _lose_disk),
     Fault(24, _restart),
     Fault(5, _pause),
     Fault(25, _resume_all),
@@ -192,6 +222,8 @@ FAULTS = [
     Fault(1, _disk_fails),
     Fault(2, _disk_fills_up),
     Fault(12, _space_returns),
+    Fault(4, _snapshots_find_no_space),
+    Fault(4, _snapshot_is_damaged),
     Fault(10, _hand_over),
 ]
 assert sum(fault.weight for fault in FAULTS) < 1000

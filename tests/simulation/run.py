@@ -185,6 +185,8 @@ class Run:
                     node.run_callbacks()
                 if rng.random() < 0.1:
                     node.executor.run_next()
+                if rng.random() < 0.1:
+                    node.snapshot_executor.run_next()
         for (a, b), link in world.links.items():
             if rng.random() < 0.6:
                 world.deliver(a, b, rng.choice((1, 2, 5, 50)))
@@ -223,6 +225,7 @@ class Run:
             for _ in range(3):
                 node.run_callbacks()
                 node.executor.run_next()
+                node.snapshot_executor.run_next()
         for a, b in world.links:
             world.deliver(a, b, 1000)
         world.check()
@@ -233,6 +236,8 @@ class Run:
     def _settled(self) -> bool:
         """Everybody answered, everybody has everything, and somebody leads."""
         nodes = list(self.world.nodes.values())
+        if any(node.partition.broken or node.learning for node in nodes):
+            return False
         same = len({(node.replica.applied_index, node.log.last_index) for node in nodes}) == 1
         led = any(node.group.is_ready for node in nodes)
         answered = all(client.pending is None for client in self.clients)

@@ -93,6 +93,11 @@ def test_faults_take_effect_and_work_gets_done(
         "crash synced": 10,
         "crash subset": 10,
         "crash with a sync in flight": 1,
+        "disk lost": 5,
+        "disk repaired": 5,
+        "snapshot installed": 15,
+        "snapshot without space": 10,
+        "snapshot piece damaged": 1,
     }
     too_few = {name: faults[name] for name, count in expected.items() if faults[name] < count}
     assert not too_few

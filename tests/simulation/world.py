@@ -7,15 +7,19 @@ from concurrent.futures import Executor, Future
 from random import Random
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from cluster.compaction import INSTALLING, Compaction, restore_point
 from cluster.config import Limits
 from cluster.partition import Partition
 from cluster.peers.packing import array_header, unpack_messages
 from cluster.raft.group import RaftGroup
+from cluster.raft.learning import Learner
 from cluster.raft.types import GroupConfig, NodeId
 from cluster.replica import Replica
+from cluster.snapshot_transfer import TransferConfig
 from cluster.state.machine import StateMachine
 from cluster.state.memory_store import MemoryStore
 from cluster.storage.memory_files import Crash, MemoryStorage
+from cluster.storage.memory_snapshots import MemorySnapshots
 from cluster.storage.wal import Wal
 from cluster.storage.wal_config import WalConfig
 from cluster.storage.wal_errors import WalFailed
@@ -29,7 +33,10 @@ T = TypeVar("T")
 
 LIMITS = Limits(batch_commands_max=4, apply_bytes_per_turn=200)
 """Small, so that batches are cut and applying takes several turns."""
-WAL = WalConfig(segment_bytes=16 << 10, tail_bytes=600, batch_bytes_max=4 << 10, groups_max=4)
+WAL = WalConfig(segment_bytes=1_500, tail_bytes=600, batch_bytes_max=1_000, groups_max=4)
+LOG_BYTES_MAX = 2 * WAL.segment_bytes
+"""So little that followers often need a snapshot."""
+TRANSFER = TransferConfig(piece_bytes=500, window_bytes=1500)
 
 
 class SimClock:
@@ -58,13 +65,17 @@ class StepExecutor(Executor):
     def has_jobs(self) -> bool:
         return bool(self._jobs)
 
+    @property
+    def waiting(self) -> int:
+        return len(self._jobs)
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         future: Future[T] = Future()
 
         def job() -> None:
             try:
                 result = fn(*args, **kwargs)
-            except (OSError, WalFailed) as error:
+            except Exception as error:
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -107,7 +118,10 @@ class SimNode:
         self.node_id = node_id
         self.storage = MemoryStorage()
         self.store = MemoryStore()
+        self.snapshots = MemorySnapshots(lambda: self.store)
         self.clock = SimClock()
+        self.learning = False
+        """Its disk was lost; noted on the new one until it has learnt enough."""
         self.alive = False
         self.paused = False
         self.failure: BaseException | None = None
@@ -121,26 +135,13 @@ class SimNode:
         self.callbacks.clear()
         self.failure = None
         self.executor = StepExecutor()
+        self.snapshot_executor = StepExecutor()
         self.wal = Wal.open(self.storage, WAL)
+        self.log = self.wal.group(0)
         self.replica = Replica(self.store, StateMachine())
-        log = self.wal.group(0)
-        self.log = log
-        self.group = RaftGroup(
-            GroupConfig(0, self.node_id, self.world.node_ids, message_bytes=200, window_bytes=600),
-            wal=self.wal,
-            log=log,
-            clock=self.world.clock,
-            rng=Random(self.world.rng.getrandbits(32)),
-            applied_index=self.replica.applied_index,
-        )
-        self.partition = Partition(
-            0,
-            group=self.group,
-            log=log,
-            replica=self.replica,
-            clock=self.world.clock,
-            limits=LIMITS,
-        )
+        if restore_point(self.wal, 0, self.snapshots.latest, self.replica.applied_index):
+            self.reopen_from_snapshot(0)
+        self.partitions: dict[int, Partition] = {}
         self.turns = Turns(
             wal=self.wal,
             network=self,
@@ -150,7 +151,80 @@ class SimNode:
             on_failure=self._failed,
             executor=self.executor,
         )
+        self.compaction = Compaction(
+            wal=self.wal,
+            partitions=self.partitions,
+            host=self,
+            clock=self.world.clock,
+            executor=self.snapshot_executor,
+            call_soon_threadsafe=self.callbacks.append,
+            request_turn=self.turns.request,
+            on_failure=self._failed,
+            log_bytes_max=self.world.log_bytes_max,
+        )
+        self.open_partition()
         self.alive = True
+        self.turns.request(self.partition)
+
+    def open_partition(self) -> None:
+        """A replica from what log and state hold."""
+        self.group = RaftGroup(
+            GroupConfig(0, self.node_id, self.world.node_ids, message_bytes=200, window_bytes=600),
+            wal=self.wal,
+            log=self.log,
+            clock=self.world.clock,
+            rng=Random(self.world.rng.getrandbits(32)),
+            applied_index=self.replica.applied_index,
+            learner=self._learner(),
+        )
+        self.partition = self.partitions[0] = Partition(
+            0,
+            group=self.group,
+            log=self.log,
+            replica=self.replica,
+            snapshots=self.snapshots,
+            clock=self.world.clock,
+            limits=LIMITS,
+            transfer_config=TRANSFER,
+        )
+        self.partition.on_snapshot = self.compaction.snapshot_received
+        self.partition.on_learned = self._learned
+
+    def _learner(self) -> Learner | None:
+        """A new one for each process; a snapshot does not begin learning anew."""
+        if not self.learning:
+            return None
+        retired = self.partitions.get(0)
+        known = retired.group.learner if retired is not None else None
+        return known or Learner(self.world.rng.getrandbits(40))
+
+    def _learned(self, partition: Partition) -> None:
+        self.world.faults["disk repaired"] += 1
+        self.learning = False
+        partition.group.end_learning()
+
+    def replace_disk(self) -> None:
+        """Everything is lost; an operator starts the node again to be repaired."""
+        self.storage = MemoryStorage()
+        self.store = MemoryStore()
+        self.snapshots = MemorySnapshots(lambda: self.store)
+        self.learning = True
+
+    # --- what compaction asks of its host ---
+
+    def state_bytes(self) -> int:
+        return 0
+
+    def reopen_from_snapshot(self, partition: int) -> None:
+        self.store = self.snapshots.restored()
+        self.replica = Replica(self.store, StateMachine())
+
+    def replace(self, partition: int) -> None:
+        self.world.faults["snapshot installed"] += 1
+        self.open_partition()
+        for other in self.world.node_ids:
+            if other != self.node_id and self.world.links[self.node_id, other].up:
+                self.group.peer_connected(other)
         self.turns.request(self.partition)
 
     def _failed(self, error: BaseException) -> None:
@@ -169,6 +243,7 @@ class SimNode:
     def run_callbacks(self) -> None:
         """What the event loop has to do. On a slow disk the syncs it starts do not return."""
         self.executor.slow = self.slow_disk
+        self.snapshot_executor.slow = self.slow_disk
         for _ in range(len(self.callbacks)):
             # Set each time: the policy itself measures, and simulated syncs take no time.
             self.turns.policy.in_thread = self.slow_disk
@@ -177,6 +252,7 @@ class SimNode:
     def tick(self) -> None:
         self.partition.tick()
         self.turns.request(self.partition)
+        self.compaction.tick()
 
     def receive(self, sender: NodeId, packed: bytes) -> None:
         self.partition.step(sender, unpacked(packed))
@@ -203,7 +279,8 @@ def _nothing() -> None:
 class World:
     """Nodes, links and time. `check` asserts what must hold at any moment."""
 
-    def __init__(self, seed: int, nodes: int) -> None:
+    def __init__(self, seed: int, nodes: int, *, log_bytes_max: int = LOG_BYTES_MAX) -> None:
+        self.log_bytes_max = log_bytes_max
         self.faults: Counter[str] = Counter()
         """How often each kind of fault took effect."""
         self.on_crash: Callable[[], None] = _nothing
@@ -307,7 +384,13 @@ class World:
     def check(self) -> None:
         """One leader per term; what is committed anywhere stays, and is the same everywhere."""
         for node in self.nodes.values():
+            failure = node.failure
+            assert failure is None or isinstance(failure, OSError | WalFailed), (
+                f"node {node.node_id}: {failure!r}"
+            )
             if not node.alive or node.has_failed_disk:
+                continue
+            if node.partition.broken == INSTALLING:
                 continue
             assert node.partition.broken is None, f"node {node.node_id}: {node.partition.broken}"
             term = node.group.leads_term
@@ -321,7 +404,7 @@ class World:
         assert ends == tuple(sorted(ends)), (
             f"node {node.node_id}: applied, committed, synced {ends}"
         )
-        first = self._checked[node.node_id] + 1
+        first = max(self._checked[node.node_id] + 1, node.log.first_index)
         last = node.group.commit_index
         if first > last:
             return

@@ -9,13 +9,13 @@ import pytest
 from cluster.addresses import AddressError, Member, parse_address, parse_members
 from cluster.founding import (
     DataDirectory,
-    DataDirectoryError,
     FoundingMismatch,
     FoundingParameters,
     IncarnationMismatch,
     found_cluster,
 )
 from cluster.placement import PlacementError
+from cluster.sealed_files import DataDirectoryError
 
 THREE = parse_members("1=a:1@east,2=b:1@west,10=c:1")
 OTHER_INCARNATION = "ab" * 16
@@ -254,7 +254,7 @@ def test_every_flipped_byte_is_noticed(tmp_path: Path, name: str) -> None:
         assert json.loads(damaged) == stored, position  # white space only
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format":1,"content":{}}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', '{"format":2,"content":{}}'])
 def test_a_damaged_file_is_refused_and_kept(tmp_path: Path, text: str) -> None:
     opened(tmp_path).close()
     (tmp_path / "peers.json").write_text(text)
@@ -270,10 +270,12 @@ def test_a_lost_peers_file_is_not_taken_for_an_empty_one(tmp_path: Path) -> None
         opened(tmp_path)
 
 
-def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_file_of_another_version_is_refused(tmp_path: Path, version: int) -> None:
     opened(tmp_path).close()
-    (tmp_path / "founding.json").write_text('{"format": 2}')
-    with pytest.raises(DataDirectoryError, match="has format 2, this version of Flo reads 1"):
+    (tmp_path / "founding.json").write_text(f'{{"format": {version}}}')
+    complaint = f"has format {version}, this version of Flo reads 2: use the version that wrote it"
+    with pytest.raises(DataDirectoryError, match=complaint):
         opened(tmp_path)
 
 

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from cluster.founding import DEFAULT_PARTITION_COUNT, DataDirectoryError, read_founding
+from cluster.founding import DEFAULT_PARTITION_COUNT, read_founding
 from cluster.peers.secret import SecretError, create_secret_file
+from cluster.sealed_files import DataDirectoryError
 from flo.cli.up.children import HOST, Child
 from flo.cli.up.errors import UpError
 

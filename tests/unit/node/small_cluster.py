@@ -20,6 +20,7 @@ from cluster.scan_cursors import ScanCursors
 from cluster.state.machine import StateMachine
 from cluster.state.memory_store import MemoryStore
 from cluster.storage.memory_files import MemoryStorage
+from cluster.storage.memory_snapshots import MemorySnapshots
 from cluster.storage.wal import Wal
 from cluster.storage.wal_config import WalConfig
 from cluster.turn import Turns
@@ -114,7 +115,8 @@ class SmallNode:
 
     def _partition(self, number: int, limits: Limits) -> Partition:
         log = self.wal.group(number)
-        replica = Replica(MemoryStore(), StateMachine())
+        store = MemoryStore()
+        replica = Replica(store, StateMachine())
         group = RaftGroup(
             GroupConfig(number, self.node_id, (self.node_id,)),
             wal=self.wal,
@@ -128,6 +130,7 @@ class SmallNode:
             group=group,
             log=log,
             replica=replica,
+            snapshots=MemorySnapshots(lambda: store),
             clock=self.cluster.clock,
             limits=limits,
         )

@@ -34,11 +34,15 @@ def test_the_usual_settings_fit() -> None:
         ({"partition_count": 5000}, "partitions must be 1 to 1024, not 5000"),
         ({"replication": 0}, "replication 0 needs as many nodes; the cluster has 3"),
         ({"replication": 4}, "replication 4 needs as many nodes; the cluster has 3"),
+        (
+            {"limits": Limits(log_bytes_max=1 << 20)},
+            r"log_bytes_max \(1048576\) must be at least twice segment_bytes \(33554432\)",
+        ),
     ],
 )
-def test_a_node_that_cannot_work_says_why(change: dict[str, int], message: str) -> None:
+def test_a_node_that_cannot_work_says_why(change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        replace(GOOD, **change)  # type: ignore[arg-type]  # the fields of the parameters are ints
+        replace(GOOD, **change)  # type: ignore[arg-type]  # each field gets a value of its type
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ async def test_an_emptied_node_is_refused_told_and_has_no_vote(
             assert isinstance(refused, Refused)
             assert refused.code == RefusalCode.INCARNATION
             assert refused.message.startswith("node 2 came back with an empty or different data")
-            assert refused.message.endswith("majority of each partition's replicas is up")
+            assert "start it on an empty one with `flo node --repair`" in refused.message
+            assert refused.message.endswith("learns from the others before it counts again")
             for side in ("it refuses this node", "refused by this node"):
                 await logged(caplog, f"{side}: node 2 came back with an empty or different")
             # Nor does a peer that never met the former node 2 give it a vote.

@@ -7,6 +7,7 @@ import pytest
 from cluster.peers.handshake import Handshake, HandshakeError, Role
 from cluster.peers.identity import (
     IDENTITY_BYTES,
+    PROTOCOL_VERSION,
     VERDICT_BYTES,
     Identity,
     IdentityError,
@@ -57,8 +58,8 @@ def test_golden_transcript() -> None:
     assert len(sent_by_acceptor) == HELLO_BYTES + PROOF_BYTES + VERDICT_BYTES
     assert sent_by_dialer[:11] == b"FLO PEER\x01\x00\x01"
     assert sent_by_acceptor[:11] == b"FLO PEER\x01\x00\x02"
-    assert sha256(sent_by_dialer).hexdigest()[:16] == "04194e81a93a0e70"
-    assert sha256(sent_by_acceptor).hexdigest()[:16] == "09a241ebcbd2e80b"
+    assert sha256(sent_by_dialer).hexdigest()[:16] == "684c0ac6800df1f0"
+    assert sha256(sent_by_acceptor).hexdigest()[:16] == "6671b53e3b4a465d"
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 2, 7, 47, 48, 49, 351, 352, 353, 511, 512])
@@ -237,8 +238,16 @@ def test_awaiting_trust_is_the_time_between_proof_and_answer() -> None:
 # Identity and verdict
 
 
+def test_an_identity_keeps_its_size_and_the_place_of_its_version() -> None:
+    """So that any two versions can tell each other that they differ."""
+    encoded = encode_identity(identity(7))
+    assert len(encoded) == 320
+    assert int.from_bytes(encoded[32:34], "little") == 7
+    assert int.from_bytes(encoded[34:36], "little") == PROTOCOL_VERSION
+
+
 def test_an_identity_survives() -> None:
-    longest = identity(65_535, address="h" * 282)
+    longest = identity(65_535, address="h" * 274)._replace(generation=(1 << 64) - 1)
     assert decode_identity(encode_identity(longest)) == longest
     assert len(encode_identity(longest)) == IDENTITY_BYTES
 
@@ -248,7 +257,7 @@ def test_an_identity_survives() -> None:
     [
         (identity(1, cluster_id="zz"), "is not hexadecimal"),
         (identity(1, cluster_id="00"), "has 1 bytes instead of 16"),
-        (identity(1, address="h" * 283), "at most 282 printable ASCII"),
+        (identity(1, address="h" * 275), "at most 274 printable ASCII"),
         (identity(1, address="h\n"), "printable ASCII"),
         (identity(1, address="hö:1"), "printable ASCII"),
     ],

@@ -62,6 +62,15 @@ def test_a_link_tells_its_owner_what_happens() -> None:
     assert link.closed.is_set()
 
 
+def test_what_waits_when_the_connection_is_lost_is_not_written() -> None:
+    """uvloop raises for a write to a lost connection, and the node stopped."""
+    link, transport = established(Owner())
+    assert link.enqueue(SMALL)
+    link.connection_lost(None)
+    link.flush()
+    assert transport.written == []
+
+
 def test_frames_behind_the_handshake_are_delivered() -> None:
     owner = Owner()
     established(owner, followed_by=encode_frame([SMALL]) + PING + encode_frame([SMALL])[:-1])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from cluster.peers.packing import array_header, pack_message, unpack_messages
 from cluster.raft.group import RaftGroup
+from cluster.raft.learning import Learner
 from cluster.raft.types import GroupConfig, NodeId, Outgoing, Position
 from cluster.storage.memory_files import Crash, MemoryStorage
 from cluster.storage.wal import Wal
@@ -50,6 +51,8 @@ class Member:
         self.node_id = config.node_id
         self.storage = MemoryStorage()
         self.alive = False
+        self.learner: Learner | None = None
+        """Set while the disk is a new one."""
         self.start()
 
     def start(self, *, applied_index: int = 0) -> None:
@@ -62,7 +65,9 @@ class Member:
             log=self.log,
             clock=self.cluster.clock,
             rng=Random(self.node_id),
-            applied_index=applied_index,
+            # What the log has let go is in a snapshot.
+            applied_index=max(applied_index, self.log.base_index),
+            learner=self.learner,
         )
         self.applied: list[bytes] = []
         self.confirmed: list[ReadReady] = []
@@ -73,6 +78,24 @@ class Member:
         self.cluster.isolate(self.node_id)
         self.alive = False
         self.storage.crash(Random(0), mode)
+
+    def lose_disk(self, arrival: int = 1) -> None:
+        """The process dies, all data is gone, and the node is started to be repaired."""
+        if self.alive:
+            self.crash()
+        self.storage = MemoryStorage()
+        self.learner = Learner(arrival)
+        self.start()
+
+    def install(self, base_index: int, base_term: int) -> None:
+        """A snapshot takes the place of log and state; the process goes on with new objects."""
+        self.log.reset(base_index, base_term)
+        self.sync()
+        self.learner = self.group.learner
+        self.start()
+        for peer in self.cluster.ids:
+            if (self.node_id, peer) in self.cluster.up:
+                self.group.peer_connected(peer)
 
     # --- requests ---
 
@@ -98,6 +121,8 @@ class Member:
         self.group.after_sync()
         self._send(self.group.take_synced())
         self._apply()
+        if self.group.has_learned:
+            self.group.end_learning()
         self.confirmed += self.group.take_reads()
 
     def turn(self) -> None:
@@ -127,12 +152,13 @@ class Member:
 
     @property
     def terms(self) -> list[int]:
-        """The term of each entry, from entry 1."""
-        return [cast(int, self.log.term_at(i)) for i in range(1, self.log.last_index + 1)]
+        """The term of each entry, from the first in the log."""
+        log = self.log
+        return [cast(int, log.term_at(i)) for i in range(log.first_index, log.last_index + 1)]
 
     def payloads(self) -> list[bytes]:
         """The commands in the log, committed or not."""
-        entries = self.log.entries(1, self.log.last_index + 1)
+        entries = self.log.entries(self.log.first_index, self.log.last_index + 1)
         return [entry.data[1:] for entry in entries if entry.data[0] == 0]
 
 
@@ -281,6 +307,8 @@ class Cluster:
         self.connect_all()
         for _ in range(_SETTLE_ROUNDS):
             self.run(rounds=1)
+            if any(member.group.learner for member in self.members.values()):
+                continue
             ends = {(m.log.last_index, m.group.applied_index) for m in self.members.values()}
             if len(self.leaders) == 1 and len(ends) == 1 and len(set(ends.pop())) == 1:
                 break

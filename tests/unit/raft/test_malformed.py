@@ -45,11 +45,16 @@ def plausible(kind: int) -> st.SearchStrategy[Message]:
         messages.PROBE: [NUMBERS] * 2,
         messages.PROBE_REPLY: [NUMBERS] * 2,
         messages.TERM: [NUMBERS],
+        messages.APPEND_PROGRESS: [NUMBERS] * 3 + [flags] * 2,
+        messages.LEARN: [NUMBERS],
+        messages.LEARN_TARGET: [NUMBERS] * 3,
     }
     return st.tuples(*shapes[kind]).map(lambda fields: [kind, 0, *fields])
 
 
-PLAUSIBLE = st.sampled_from(messages.KINDS).flatmap(plausible)
+PLAUSIBLE = st.sampled_from(
+    [kind for kind in messages.KINDS if kind not in messages.SNAPSHOT_KINDS]
+).flatmap(plausible)
 DAMAGED = st.tuples(PLAUSIBLE, st.integers(0, 8), VALUES).map(
     lambda parts: [parts[2] if i == parts[1] else field for i, field in enumerate(parts[0])]
 )

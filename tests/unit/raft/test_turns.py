@@ -44,7 +44,7 @@ def run(world: World, rounds: int = 60, nodes: tuple[NodeId, ...] = (1, 2, 3)) -
 @pytest.fixture
 def world() -> World:
     """Three connected nodes; node 1 leads."""
-    world = World(1, 3)
+    world = World(1, 3, log_bytes_max=1 << 30)
     for a, b in world.pairs:
         world.connect(a, b)
     run(world)

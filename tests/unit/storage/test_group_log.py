@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.storage.group_log import ENTRY_OVERHEAD_BYTES
+from cluster.storage.group_entries import ENTRY_OVERHEAD_BYTES
 from cluster.storage.memory_files import Crash, MemoryStorage
 from cluster.storage.records import Entry
 from cluster.storage.wal import Wal
 from cluster.storage.wal_config import WalConfig
 from cluster.storage.wal_errors import WalDamaged
-from tests.unit.storage.wal_kit import ONE, SMALL, append, image, layout, sync
+from tests.unit.storage.wal_kit import ONE, SMALL, append, image, in_memory, layout, sync
 
 if TYPE_CHECKING:
     from cluster.storage.group_log import GroupLog
@@ -97,25 +97,13 @@ def test_entries_outside_the_log_are_an_error(lo: int, hi: int) -> None:
         wal.group(1).entries(lo, hi)
 
 
-def _in_memory(group: GroupLog, storage: MemoryStorage) -> int:
-    """Return how many entries the group still has when the files are gone; reads none before."""
-    for name in storage.list():
-        storage.remove(name)
-    for index in range(1, group.last_index + 1):
-        try:
-            return len(group.entries(index, group.last_index + 1))
-        except FileNotFoundError:
-            continue
-    return 0
-
-
 def test_memory_holds_the_newest_entries_alone() -> None:
     storage = MemoryStorage()
     wal = Wal.open(storage, HALF_TAIL)
     for _ in range(40):
         append(wal.group(1), 5)
         sync(wal)
-    assert 30 <= _in_memory(wal.group(1), storage) <= 40
+    assert 30 <= in_memory(wal.group(1), storage) <= 40
 
 
 def test_memory_holds_the_newest_entries_alone_right_after_a_start() -> None:
@@ -125,10 +113,10 @@ def test_memory_holds_the_newest_entries_alone_right_after_a_start() -> None:
         append(wal.group(1), 5)
         sync(wal)
     wal.close()
-    assert 30 <= _in_memory(Wal.open(storage, HALF_TAIL).group(1), storage) <= 40
+    assert 30 <= in_memory(Wal.open(storage, HALF_TAIL).group(1), storage) <= 40
 
 
-def test_what_is_not_durable_stays_in_memory() -> None:
+def test_what_is_not_durable_staysin_memory() -> None:
     storage = MemoryStorage()
     wal = Wal.open(storage, NO_TAIL)
     append(wal.group(1), 5)
@@ -140,7 +128,7 @@ def test_what_is_not_durable_stays_in_memory() -> None:
     wal.write_and_sync(ticket)
     assert [entry.index for entry in wal.group(1).entries(6, 113)] == list(range(6, 113))
     wal.complete(ticket)
-    assert _in_memory(wal.group(1), storage) == 7
+    assert in_memory(wal.group(1), storage) == 7
 
 
 @pytest.mark.parametrize("cut", [1, 20])
@@ -154,7 +142,7 @@ def test_truncated_entries_no_longer_count_as_memory(cut: int) -> None:
         group.truncate_from(cut)
     append(group, 30 - group.last_index, term=20)
     sync(wal)
-    assert _in_memory(group, storage) == 30
+    assert in_memory(group, storage) == 30
 
 
 def test_large_entries_are_found_after_truncations() -> None:

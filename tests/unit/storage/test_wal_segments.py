@@ -42,9 +42,8 @@ def _heads(segment: bytes) -> dict[int, GroupHead]:
 def _head(wal: Wal, group_id: int) -> GroupHead:
     group = wal.group(group_id)
     term, voted_for, commit = group.hard_state
-    return GroupHead(
-        group_id, term, voted_for, commit, group.first_index, group.last_index, group.last_term
-    )
+    base = group.base_index, group.base_term
+    return GroupHead(group_id, term, voted_for, commit, *base, group.last_index, group.last_term)
 
 
 def _fill_segment(wal: Wal, storage: MemoryStorage, nbytes: int = 300) -> None:
@@ -107,7 +106,7 @@ def test_each_segment_begins_with_the_state_of_every_group() -> None:
     for name, heads in expected.items():
         assert _heads(files[name]) == heads
     assert expected[TWO][3].commit >= 2
-    assert expected[TWO][2] == GroupHead(2, 7, 3, 0, 1, 0, 0)
+    assert expected[TWO][2] == GroupHead(2, 7, 3, 0, 0, 0, 0, 0)
 
 
 def test_hard_states_survive_without_the_older_segments() -> None:
@@ -349,7 +348,7 @@ def test_another_failure_while_preparing_ends_the_log() -> None:
     assert last_index(storage) == 1
 
 
-def test_a_large_log_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_large_log_warns_once_each_time_it_grows_large(caplog: pytest.LogCaptureFixture) -> None:
     storage = MemoryStorage()
     config = replace(SMALL, warn_bytes=3 * SMALL.segment_bytes)
     wal = Wal.open(storage, config)
@@ -362,5 +361,14 @@ def test_a_large_log_warns_once(caplog: pytest.LogCaptureFixture) -> None:
         assert len(caplog.records) == 1
         wal.close()
         Wal.open(storage, config).close()
-    assert len(caplog.records) == 2, "and again at a start"
+        assert len(caplog.records) == 2, "and again at a start"
+        wal = Wal.open(storage, config)
+        wal.group(1).compact(wal.group(1).durable_index)
+        sync(wal)
+        assert wal.plan_release()
+        while wal.bytes_in_use <= config.warn_bytes:
+            assert len(caplog.records) == 3
+            append(wal.group(1), 1, nbytes=300)
+            sync(wal)
+    assert len(caplog.records) == 4, "and when it has been small in between"
     assert "warn_bytes" in caplog.text

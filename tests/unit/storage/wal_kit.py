@@ -61,12 +61,29 @@ def batches(storage: Storage, count: int, config: WalConfig = SMALL) -> None:
     wal.close()
 
 
+def in_memory(group: GroupLog, storage: Storage) -> int:
+    """Return how many entries the group still has when the files are gone; reads none before."""
+    for name in storage.list():
+        storage.remove(name)
+    for index in range(group.first_index, group.last_index + 1):
+        try:
+            return len(group.entries(index, group.last_index + 1))
+        except FileNotFoundError:
+            continue
+    return 0
+
+
+def indexes(group: GroupLog) -> list[int]:
+    """Return the index of each entry in the log of a group."""
+    return [entry.index for entry in group.entries(group.first_index, group.last_index + 1)]
+
+
 def state(wal: Wal, group_ids: tuple[int, ...] = (1, 2, 3)) -> State:
     """Return entries and hard state of each group."""
     found: State = {}
     for group_id in group_ids:
         group = wal.group(group_id)
-        entries = group.entries(1, group.last_index + 1) if group.last_index else []
+        entries = group.entries(group.first_index, group.last_index + 1)
         found[group_id] = entries, group.hard_state
     return found
 
@@ -131,3 +148,32 @@ def layout(segment: bytes) -> list[Place]:
         places.append(Place(header.number, offset, end))
         offset = end
     return places
+
+
+def log_of(segments: int) -> tuple[MemoryStorage, Wal]:
+    """Return a log whose segments hold 5 batches each, with one entry of group 1 in each batch."""
+    storage = MemoryStorage()
+    wal = Wal.open(storage, SMALL)
+    extend(wal, segments)
+    return storage, wal
+
+
+def extend(wal: Wal, segments: int) -> None:
+    """Append entries to group 1, one in a batch, until so many segments are in use."""
+    while wal.bytes_in_use < segments * SMALL.segment_bytes:
+        append(wal.group(1), 1, nbytes=300)
+        sync(wal)
+
+
+def sequences(storage: Storage) -> list[int]:
+    """Return the sequences of all segments."""
+    return [int(name[4:20], 16) for name in storage.list()]
+
+
+def forget(wal: Wal, sequence: int) -> None:
+    """Compact every group so that it needs no segment up to this one; durable."""
+    for group_id in (1, 2, 3):
+        index = wal.group(group_id).compaction_index(sequence)
+        if index is not None:
+            wal.group(group_id).compact(index)
+    sync(wal)
