@@ -175,10 +175,10 @@ class Dispatcher:
                 f"partition {partition} did not answer in time; the command may have run",
             )
         reachable = [node for node in replicas if self._is_reachable(node)]
-        missing = [node for node in replicas if node not in reachable]
+        missing = sorted(node for node in replicas if node not in reachable)
         if len(reachable) <= len(replicas) // 2:
             message = (
-                f"no leader for partition {partition}: nodes {_listed(sorted(missing))} are unreachable,"
+                f"no leader for partition {partition}: nodes {_listed(missing)} are unreachable,"
                 f" {len(replicas) // 2 + 1} of {len(replicas)} are needed"
             )
         else:
