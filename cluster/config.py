@@ -1,6 +1,6 @@
 """The configuration of a node: typed, validated at start, passed on explicitly."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from cluster.addresses import (
@@ -64,10 +64,10 @@ class Limits:
     """Values of one answer; it travels in one frame when another node leads the partition."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if not getattr(self, field.name) > 0:
+        for each in fields(self):
+            if not getattr(self, each.name) > 0:
                 raise ConfigError(
-                    f"{field.name} must be above 0, not {getattr(self, field.name)}", field.name
+                    f"{each.name} must be above 0, not {getattr(self, each.name)}", each.name
                 )
         self.check_order("batch_bytes_max", "partition_bytes_max")
         entry, frame = WalConfig().entry_bytes_max // 2, DEFAULT_FRAME_BYTES_MAX // 2
@@ -118,7 +118,7 @@ class NodeConfig:
     members: tuple[Member, ...]
     partition_count: int
     replication: int
-    secret: bytes | None
+    secret: bytes | None = field(repr=False)
     advertise: Address | None
     request_timeout_ms: int
     repair: bool
@@ -135,7 +135,7 @@ class NodeConfig:
         members: tuple[Member, ...] | str = (),
         partition_count: int = 8,
         replication: int | None = None,
-        secret: bytes | None = None,
+        secret: bytes | str | None = None,
         advertise: Address | str | None = None,
         request_timeout_ms: int = 4_500,
         repair: bool = False,
@@ -159,7 +159,7 @@ class NodeConfig:
             "members": found,
             "partition_count": partition_count,
             "replication": min(_REPLICATION, len(found)) if replication is None else replication,
-            "secret": secret,
+            "secret": secret.encode() if isinstance(secret, str) else secret,
             "advertise": None if advertise is None else _address("advertise", advertise),
             "request_timeout_ms": request_timeout_ms,
             "repair": repair,

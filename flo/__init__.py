@@ -1,4 +1,4 @@
-"""Flo: key-value, queues and streams on a replicated cluster. This is the client.
+"""Flo: key-value on a replicated cluster. This is the client.
 
 Example:
     import asyncio

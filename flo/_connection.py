@@ -198,9 +198,11 @@ class Connection(asyncio.Protocol):
             self._writable.set()
 
     def _garbage(self, error: WireError) -> None:
+        what = "broke the protocol"
         if error.fault == "refused":
             self._blame_longest(error.refusal.message)
-        self._end(_ERROR_OF_FAULT[error.fault], f"{self._endpoint} broke the protocol: {error}")
+            what = "ended the connection"
+        self._end(_ERROR_OF_FAULT[error.fault], f"{self._endpoint} {what}: {error}")
 
     def _blame_longest(self, message: str) -> None:
         """A frame too long is refused unread, so without its id: it was the longest, if any."""

@@ -13,7 +13,7 @@ from flo._tasks import TaskOwner
 from flo._tracing import find_tracer
 from flo._transport import Connector
 from flo._watch import CallWatch
-from flo.exceptions import ConnectionFailedError, ProtocolError
+from flo.exceptions import ConnectionFailedError, NotConnectedError, ProtocolError
 from flo.retry import RetryPolicy
 
 
@@ -92,11 +92,19 @@ class Link:
         self.pool.interrupt()
 
     async def wait_connected(self, within_s: float) -> None:
-        """Returns when a node is connected. Raises ConnectionFailedError when the time ends."""
+        """Returns when a node is connected.
+
+        Raises ConnectionFailedError when the time ends, NotConnectedError when the client does.
+        """
         self.caller.home.check()
         try:
             async with asyncio.timeout(within_s):
                 await self.pool.wait_ready()
+                # An interruption and the end wake the waiting ones too.
+                while not self.pool.connected:
+                    if not self._tasks.is_open:
+                        raise NotConnectedError("the client was closed")
+                    await self.pool.wait_ready()
         except TimeoutError:
             raise ConnectionFailedError(
                 f"no node could be reached in {within_s:g} s: {self.pool.describe_failures()}."

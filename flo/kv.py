@@ -56,6 +56,7 @@ from flo.wire.messages import (
 from flo.wire.status import Reason
 
 VALUE_BYTES_MAX = 16 << 20
+_CONDITIONS = tuple(Condition)
 
 
 class KVOperations:
@@ -369,6 +370,9 @@ def _put_with(namespace: bytes, key: bytes, value: bytes, options: PutOptions) -
     ttl_ms = options.ttl_ms
     if ttl_ms is not None and not 0 <= ttl_ms <= TTL_MS_MAX:
         raise ValidationError(f"ttl_ms of {ttl_ms}: 0 to {TTL_MS_MAX}")
+    # Else what was meant as a condition, such as "if_absent", would be none.
+    if options.condition not in _CONDITIONS:
+        raise ValidationError(f"condition of {options.condition!r}: give a Condition")
     return KvPut(
         namespace,
         key,

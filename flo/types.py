@@ -124,6 +124,8 @@ class Condition(IntEnum):
 class GetOptions:
     """`wait_ms` (at most 300000) waits for what `wait_for` names; 0 does not wait.
 
+    The nodes of this version refuse to wait.
+
     With `stale` any replica answers from what it has applied: cheaper, it needs no leader, and it
     may be old by any time.
     """

@@ -160,7 +160,7 @@ class Sessions:
         if session is None or self._stamp_ms - session.last_stamp_ms >= SESSION_IDLE_MS:
             if len(self._sessions) >= self._sessions_max:
                 return _TOO_MANY_SESSIONS
-            self.last_session = session_id = self.last_session + 1
+            self.last_session = session_id = (self.last_session or _base(token)) + 1
             session = _Session(token, 0, self._stamp_ms)
             self._sessions[session_id] = session
             self._tokens[token] = session_id
@@ -227,6 +227,15 @@ class Sessions:
         if self._tokens.get(session.token) == session_id:
             del self._tokens[session.token]
         self._txn.delete(Table.SESSIONS, _SESSION_KEY.pack(session_id))
+
+
+def _base(token: int) -> int:
+    """Where a partition begins to number its sessions: tokens are random, so no two begin alike.
+
+    A client may outlive its cluster, as when the data is thrown away and founded anew. Its sessions
+    must be unknown then, not those of somebody else.
+    """
+    return token >> 32 << 32
 
 
 def open_session(context: Context, command: OpenSessionCommand) -> Result:

@@ -10,7 +10,7 @@ __all__ = ["main"]
 
 
 def _main() -> None:
-    """Flo: key-value, queues and streams on a replicated cluster.
+    """Flo: key-value on a replicated cluster.
 
     Exit codes: 0 success, 1 "no" or not found, 2 wrong usage, 3 the server refused or could not be
     reached. Results go to stdout, messages to stderr.

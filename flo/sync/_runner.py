@@ -79,7 +79,11 @@ class Runner:
         with self._lifecycle:
             thread = self._thread
             if thread is None:
-                thread = self._thread = LoopThread()
+                try:
+                    thread = self._thread = LoopThread()
+                except BaseException:
+                    work.close()
+                    raise
             self._openers += 1
         try:
             result = thread.run(work)
@@ -138,12 +142,15 @@ class LoopThread:
         self._running: Tasks = set()
         self._loop: asyncio.AbstractEventLoop
         self._stopping: asyncio.Event
+        self._failure: BaseException | None = None
         started = Event()
         self._thread = Thread(
             target=self._run, args=(started,), name="flo blocking client", daemon=True
         )
         self._thread.start()
         started.wait()
+        if self._failure is not None:
+            raise self._failure
 
     @property
     def forked(self) -> bool:
@@ -200,8 +207,15 @@ class LoopThread:
     # --- in the thread ---
 
     def _run(self, started: Event) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._live(started))
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._live(started))
+        except BaseException as error:
+            # As when there are no file descriptors left for a loop; whoever starts it raises this.
+            if started.is_set():
+                raise
+            self._failure = error
+            started.set()
 
     async def _live(self, started: Event) -> None:
         self._loop = asyncio.get_running_loop()

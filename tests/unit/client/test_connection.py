@@ -200,3 +200,13 @@ async def test_a_frame_too_long_is_refused_as_the_longest_request() -> None:
     setup.connection.connection_lost(None)
     assert isinstance(await short, Lost)
     assert isinstance(await long, Lost)
+
+
+async def test_a_connection_that_is_turned_away_is_not_blamed_for_its_manners() -> None:
+    setup = Setup()
+    refusal = Refusal(Reason.SHARD_BUSY, Ran.NO, "this node has too many connections")
+    setup.connection.data_received(Rejected(2, 0, refusal, close=True).encode())
+    assert "ended the connection" in setup.connection.end_reason
+    assert "too many connections" in setup.connection.end_reason
+    assert "broke the protocol" not in setup.connection.end_reason
+    setup.connection.connection_lost(None)

@@ -187,6 +187,16 @@ class TestReconnect:
             assert await client.kv.get("key") is None
             await client.close()
 
+    async def test_ends_with_an_error_when_the_client_is_closed(self) -> None:
+        async with FakeCluster() as cluster, FloClient(cluster.endpoints) as client:
+            await cluster.nodes[0].stop()
+            client.interrupt()
+            waiting = asyncio.create_task(client.reconnect(timeout=60))
+            await asyncio.sleep(0)
+            await client.close()
+            with pytest.raises(NotConnectedError, match="was closed"):
+                await waiting
+
     async def test_gives_up_and_leaves_nothing_behind(self) -> None:
         client = FloClient("127.0.0.1:1")
         with pytest.raises(ConnectionFailedError, match=r"in 0\.05 s: 127\.0\.0\.1:1 \(.*refused"):

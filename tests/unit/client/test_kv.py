@@ -224,3 +224,10 @@ async def test_reads_say_whether_any_replica_may_answer(
 async def test_a_stale_get_does_not_wait(client: FloClient) -> None:
     with pytest.raises(ValidationError, match="stale"):
         await client.kv.get("k", GetOptions(stale=True, wait_ms=1))
+
+
+async def test_a_condition_that_is_none_is_refused(client: FloClient) -> None:
+    wrong = PutOptions(condition="if_absent")  # type: ignore[arg-type]  # what programs may do
+    with pytest.raises(ValidationError, match="condition of 'if_absent'"):
+        await client.kv.put("key", b"value", wrong)
+    assert await client.kv.get("key") is None

@@ -326,3 +326,16 @@ def test_a_client_that_nobody_closed_warns_and_ends_its_thread() -> None:
         owners.clear()
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_a_loop_that_cannot_be_made_is_an_error_and_no_hang(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_files_left() -> asyncio.AbstractEventLoop:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("uvloop.new_event_loop", no_files_left)
+    runner = Runner()
+    with pytest.raises(OSError, match="Too many open files"):
+        runner.open(nothing())
+    assert not loop_threads()

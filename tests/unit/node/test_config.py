@@ -123,3 +123,11 @@ def test_what_is_allowed_must_be_able_to_pass(limits: Limits, settings: tuple[st
     with pytest.raises(ConfigError) as caught:
         NodeConfig("data", limits=limits)
     assert caught.value.settings == settings
+
+
+def test_the_secret_is_not_shown() -> None:
+    assert "hush" not in repr(NodeConfig("data", secret=b"hush-hush-hush"))
+
+
+def test_the_secret_may_be_text() -> None:
+    assert NodeConfig("data", secret="ab" * 32).secret == b"ab" * 32

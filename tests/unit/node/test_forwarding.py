@@ -91,7 +91,6 @@ OPERATIONS: list[tuple[Body, object]] = [
         Values((ValueEntry(b"k", True, 1, b"old"), ValueEntry(b"missing", False, 0, b""))),
     ),
     (KvScan(NS, b""), Page((PageEntry(b"k", b"old"),), None)),
-    (OpenSession(0), SessionOpened(2)),
 ]
 REFUSED: list[tuple[Body, Reason, str]] = [
     (KvGet(NS, b"missing"), Reason.NOT_FOUND, "no such key"),
@@ -100,6 +99,14 @@ REFUSED: list[tuple[Body, Reason, str]] = [
     (KvPut(NS, b"z", b"v", if_present=True), Reason.CONDITION_FAILED, "the key does not exist"),
     (KvIncr(NS, b"k"), Reason.WRONG_TYPE, "the value is no counter: it is not 8 bytes long"),
 ]
+
+
+@pytest.mark.parametrize("node", [1, 2])
+def test_sessions_are_opened_at_every_node(node: int) -> None:
+    cluster = SmallCluster(owners=(2,))
+    first, second = (cluster.run(OpenSession(0), node=node) for _ in range(2))
+    assert isinstance(first, SessionOpened)
+    assert second == SessionOpened(first.session + 1)
 
 
 @pytest.mark.parametrize("node", [1, 2])

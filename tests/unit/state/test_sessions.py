@@ -34,6 +34,16 @@ class TestOpen:
         bench.restart()
         assert bench.run(open_session(TOKEN + 1), open_session(TOKEN)) == [(0, 2), (0, 1)]
 
+    def test_the_sessions_of_another_cluster_are_unknown(self, bench: Bench) -> None:
+        """Else a client that outlived its cluster would write as somebody else of the next one."""
+        tokens = (0x1234_5678 << 32 | 7, 0x2345_6789 << 32 | 7)
+        first, other = (Bench() for _ in tokens)
+        assert first.one(open_session(tokens[0])) == (0, (0x1234_5678 << 32) + 1)
+        assert other.one(open_session(tokens[1])) == (0, (0x2345_6789 << 32) + 1)
+        first.restart()
+        # They are counted from there, whatever the later tokens are.
+        assert first.one(open_session(tokens[1])) == (0, (0x1234_5678 << 32) + 2)
+
     def test_opening_again_keeps_results(self, bench: Bench) -> None:
         bench.run(within(Triple(1, 1, 1), incr(b"a")))
         bench.run(open_session(TOKEN))
