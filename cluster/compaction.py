@@ -38,6 +38,8 @@ INSTALLING = "a snapshot is being installed"
 _RETRY_S = 5.0
 """After a job that failed, as for want of space."""
 _NO_PARTITION = -1
+_LOOK_EVERY_S = 0.1
+"""It looks at every partition, of which a node may have a thousand."""
 
 
 def restore_point(wal: Wal, number: int, latest: SnapshotInfo | None, applied_index: int) -> bool:
@@ -109,6 +111,7 @@ class Compaction:
         self._log_bytes_max = log_bytes_max
         self._busy = False
         self._stopped = False
+        self._next_look = 0.0
         self._not_before: dict[int, float] = {}
         """By partition, after a job that failed; the others go on meanwhile."""
         self._installing: dict[int, int] = {}
@@ -140,8 +143,10 @@ class Compaction:
             self._install(installable)
         elif self._received:
             self._publish_received(*self._received.pop(0))
-        elif not self._take_missing():
-            self._bound_log()
+        elif self._clock.monotonic() >= self._next_look:
+            self._next_look = self._clock.monotonic() + _LOOK_EVERY_S
+            if not self._take_missing():
+                self._bound_log()
 
     # --- the log ---
 

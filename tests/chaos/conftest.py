@@ -5,17 +5,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
-from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 from tests.chaos.power import PowerDisk, build_shim, find_compiler
 
-if TYPE_CHECKING:
-    from _typeshed import SupportsLenAndGetItem
-
-T = TypeVar("T")
 Execute = Callable[[str], None]
 
 _ROOT = Path(__file__).parents[2]
@@ -34,13 +28,6 @@ def sync_directory():
     os.fsync(fd)
     os.close(fd)
 """
-
-
-class LosesAll(Random):
-    """Draws the first of what may be chosen: everything that was not synced is lost."""
-
-    def choice(self, seq: "SupportsLenAndGetItem[T]") -> T:
-        return seq[0]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from struct import Struct
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsLenAndGetItem
+
+T = TypeVar("T")
 
 _SOURCE = Path(__file__).with_name("power_shim.c")
 _HEADER = Struct("<c3xIQQQQ")
@@ -32,6 +38,13 @@ def build_shim(compiler: str, directory: Path) -> Path:
     flags = ("-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread")
     subprocess.run([compiler, *flags, "-o", str(library), str(_SOURCE)], check=True)
     return library
+
+
+class LosesAll(Random):
+    """Draws the first of what may be chosen: everything that was not synced is lost."""
+
+    def choice(self, seq: "SupportsLenAndGetItem[T]") -> T:
+        return seq[0]
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,7 @@ class PowerDisk:
         }
 
     def lie(self) -> None:
-        """From now on the disk says that it has synced what it has not."""
+        """From now on the disk says that it has synced what it has not, and a cut takes all."""
         self._lies.touch()
 
     def before_start(self) -> None:
@@ -103,6 +116,8 @@ class PowerDisk:
     def cut(self, rng: Random) -> Loss:
         """The power fails, and comes back: with the process dead, undoes what was not synced."""
         loss = Loss()
+        if self._lies.exists():
+            rng = LosesAll(rng.random())
         if self._journal.exists():
             records = [record for record, _ in _records(self._journal, with_data=True)]
             _undo_writes(self._unsynced_writes(records), self._paths(), rng, loss)

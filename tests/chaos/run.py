@@ -63,6 +63,8 @@ class Report:
     snapshots_installed: int = 0
     lost: list[Loss] = field(default_factory=list[Loss])
     """With the power of each node."""
+    findings: list[str] = field(default_factory=list[str])
+    """Errors of clients that no fault explains."""
     longest_gap_s: float = 0.0
     slowest_s: float = 0.0
     verdict: Verdict = field(default_factory=Verdict)
@@ -98,31 +100,41 @@ async def run_chaos(directory: Path, settings: Settings, say: Say) -> Report:
     history = directory / "history.jsonl"
     recorder = Recorder(history)
     try:
-        async with ChaosCluster(directory, settings.shim) as cluster:
+        await _make_history(report, recorder, say)
+    except AssertionError:
+        # If the history is wrong too, then that tells more.
+        recorder.close()
+        judge(load(history), partition, ended=False)
+        raise
+    finally:
+        recorder.close()
+    report.verdict = judge(load(history), partition, ended=True)
+    assert not report.findings, "\n".join(report.findings)
+    check_enough(report)
+    return report
+
+
+async def _make_history(report: Report, recorder: Recorder, say: Say) -> None:
+    settings = report.settings
+    async with ChaosCluster(report.directory, settings.shim) as cluster:
+        try:
             await wait_for_leaders(cluster, cluster.nodes)
             if settings.disks_lie:
                 for disk in cluster.disks.values():
                     disk.lie()
-            rng = Random(settings.seed)
             async with Traffic(cluster.endpoints, recorder, Random(settings.seed)) as traffic:
-                try:
-                    await more_calls(traffic, _CALLS_AFTER_EACH)
-                    await _faults(cluster, traffic, report, rng, say)
-                    await traffic.finish()
-                except BaseException:
-                    say(await cluster.describe())
-                    raise
+                await more_calls(traffic, _CALLS_AFTER_EACH)
+                await _faults(cluster, traffic, report, say)
+                await traffic.finish()
             await wait_until_level(cluster)
             await check_replicas_agree(cluster)
-            report.snapshots_taken = cluster.count_in_logs(": snapshot of entry")
-            report.snapshots_installed = cluster.count_in_logs(": installing the snapshot")
-    finally:
-        recorder.close()
-    report.longest_gap_s, report.slowest_s = traffic.longest_gap_s, traffic.slowest_s
-    report.verdict = judge(load(history), partition)
-    assert not traffic.findings, "\n".join(traffic.findings)
-    check_enough(report)
-    return report
+        except BaseException:
+            say(await cluster.describe())
+            raise
+        report.snapshots_taken = cluster.count_in_logs(": snapshot of entry")
+        report.snapshots_installed = cluster.count_in_logs(": installing the snapshot")
+        report.longest_gap_s, report.slowest_s = traffic.longest_gap_s, traffic.slowest_s
+        report.findings = traffic.findings
 
 
 def partition(key: str) -> int:
@@ -156,10 +168,9 @@ def schedule(settings: Settings, rng: Random) -> Iterator[list[str]]:
             yield [name, *second]
 
 
-async def _faults(
-    cluster: ChaosCluster, traffic: Traffic, report: Report, rng: Random, say: Say
-) -> None:
+async def _faults(cluster: ChaosCluster, traffic: Traffic, report: Report, say: Say) -> None:
     settings = report.settings
+    rng = Random(settings.seed)
     began = time.monotonic()
     for names in islice(schedule(settings, rng), settings.rounds_max):
         if time.monotonic() - began > settings.faults_s:
@@ -229,7 +240,7 @@ async def wait_until_level(cluster: ChaosCluster) -> None:
     """Returns when every replica has all that its partition has; snapshots may bring it."""
     deadline = time.monotonic() + PATIENCE_S
     while not await cluster.is_level():
-        assert time.monotonic() < deadline, await cluster.describe()
+        assert time.monotonic() < deadline, "the replicas do not become level"
         await asyncio.sleep(_POLL_S)
 
 

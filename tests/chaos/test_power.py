@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from tests.chaos.conftest import Execute, LosesAll
-from tests.chaos.power import PowerDisk
+from tests.chaos.conftest import Execute
+from tests.chaos.power import LosesAll, PowerDisk
 
 
 def names(tmp_path: Path) -> set[str]:

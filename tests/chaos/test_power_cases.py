@@ -1,7 +1,7 @@
 """Losses that runs have found, each with the few steps that led to it."""
 
-from tests.chaos.conftest import Execute, LosesAll
-from tests.chaos.power import PowerDisk
+from tests.chaos.conftest import Execute
+from tests.chaos.power import LosesAll, PowerDisk
 
 _OPEN = """
 from pathlib import Path

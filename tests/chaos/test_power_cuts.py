@@ -21,12 +21,9 @@ async def test_nothing_acknowledged_is_lost_with_the_power(tmp_path: Path, shim:
 
 @pytest.mark.timeout(300)
 async def test_disks_that_do_not_sync_are_found_out(tmp_path: Path, shim: Path) -> None:
-    """Else the test above might be green because a cut takes nothing that matters.
-
-    A node refuses to start with a log that has holes; when all forget alike, the history tells.
-    """
+    """Else the test above might be green because a cut takes nothing that matters."""
     settings = Settings(
         FIXED_SEED, rounds_max=1, names=("cut the power of all",), shim=shim, disks_lie=True
     )
-    with pytest.raises((Violation, RuntimeError), match=r"no order|versions|did not start"):
+    with pytest.raises(Violation):
         await run_chaos(tmp_path, settings, say)

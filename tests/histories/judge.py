@@ -25,11 +25,13 @@ class Verdict:
         return self.operations[kind, outcome]
 
 
-def judge(history: Iterable[Operation], partition_of: Callable[[str], int]) -> Verdict:
+def judge(
+    history: Iterable[Operation], partition_of: Callable[[str], int], *, ended: bool
+) -> Verdict:
     """Checks each key, each counter, and the versions of each partition.
 
-    A counter that is only incremented must have been read after everything else. Raises Violation,
-    Undecided.
+    With `ended` each counter that is only incremented has been read after everything else, and its
+    increments are summed up. Raises Violation, Undecided.
     """
     verdict = Verdict()
     keys: defaultdict[str, list[Operation]] = defaultdict(list)
@@ -44,7 +46,7 @@ def judge(history: Iterable[Operation], partition_of: Callable[[str], int]) -> V
         verdict.keys += 1
         verdict.configurations += check_key(found)
         kinds = {each.kind for each in found}
-        if Kind.INCR in kinds and kinds <= _SUMMED:
+        if ended and Kind.INCR in kinds and kinds <= _SUMMED:
             check_increments(found, _last_read(found))
     return verdict
 

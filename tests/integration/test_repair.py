@@ -10,6 +10,7 @@ from flo import FloClient, FloError
 from tests.integration.kit import Traffic, check_account, eventually
 from tests.integration.nodes_here import (
     LOG_BYTES_MAX,
+    PARTITIONS,
     VALUE_BYTES,
     NodesHere,
     all_level,
@@ -22,10 +23,16 @@ ENOUGH = 3 * LOG_BYTES_MAX // VALUE_BYTES
 
 
 async def repaired(nodes: NodesHere, node: int) -> None:
+    arrivals: set[tuple[int, int]] = set()
+
     async def counts() -> bool:
+        for number, partition in nodes.running[node].partitions.items():
+            if partition.group.learner is not None:
+                arrivals.add((number, partition.group.learner.arrival))
         return not await nodes.is_learning(node)
 
     await eventually(f"node {node} is repaired", counts)
+    assert len(arrivals) <= PARTITIONS, "a snapshot must not begin the repair anew"
 
 
 async def test_lost_disk_is_repaired_under_load_and_the_node_counts_again(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_each_increment_once() -> None:
     script.increment(None, FAILED)
     script.increment(incremented(3, 3))
     script.count(3, 3)
-    verdict = judge(script.history, one_partition)
+    verdict = judge(script.history, one_partition, ended=True)
     assert verdict.count(Kind.INCR, OK) == 2
     assert verdict.count(Kind.INCR, UNKNOWN) == 1
     assert verdict.keys == 1
@@ -74,7 +74,7 @@ def test_increments_that_do_not_add_up(totals: tuple[int, int], final: int) -> N
         script.increment(incremented(total, version))
     script.count(final, 9)
     with pytest.raises(Violation):
-        judge(script.history, one_partition)
+        judge(script.history, one_partition, ended=True)
 
 
 def test_a_counter_that_is_not_read_at_the_end_is_no_evidence() -> None:
@@ -82,7 +82,7 @@ def test_a_counter_that_is_not_read_at_the_end_is_no_evidence() -> None:
     script.call(Kind.GET, "counter", Answer())
     script.increment(incremented(1, 1))
     with pytest.raises(AssertionError, match="after everything else"):
-        judge(script.history, one_partition)
+        judge(script.history, one_partition, ended=True)
 
 
 @pytest.mark.parametrize(("first", "second"), [(5, 5), (5, 4)])
@@ -90,9 +90,9 @@ def test_versions_of_one_partition_over_its_keys(first: int, second: int) -> Non
     script = Script()
     script.call(Kind.PUT, "a", Answer(version=first))
     script.call(Kind.PUT, "b", Answer(version=second))
-    judge(script.history, lambda key: ord(key))
+    judge(script.history, lambda key: ord(key), ended=True)
     with pytest.raises(Violation, match="partition 0"):
-        judge(script.history, one_partition)
+        judge(script.history, one_partition, ended=True)
 
 
 def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:

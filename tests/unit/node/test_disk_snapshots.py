@@ -13,6 +13,7 @@ from cluster.replica import Replica
 from cluster.state.errors import CorruptState
 from cluster.state.machine import StateMachine
 from cluster.state.store import Table
+from cluster.storage import trust
 from cluster.storage.lmdb_store import LmdbStore, read_copy
 from cluster.storage.snapshots import DiskSnapshots, SnapshotDamaged, SnapshotInfo
 from tests.unit.state.helpers import START_MS, commands_entry, put
@@ -292,16 +293,21 @@ def test_state_begins_anew_with_a_snapshot_whatever_it_held(
 
 
 def test_copying_that_fails_leaves_a_state_that_is_not_believed(
-    state: State, snapshots: DiskSnapshots, tmp_path: Path
+    state: State, snapshots: DiskSnapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def full(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:5_000])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     state.write(5)
-    info = snapshots.take().publish(1)
+    path = snapshots.path_of(snapshots.take().publish(1))
     other = State(tmp_path / "behind")
     other.write(2)
     other.store.close()
-    gone = snapshots.path_of(info).with_name("gone")
-    with pytest.raises(FileNotFoundError):
-        LmdbStore(tmp_path / "behind", boot_id=BOOT, source=gone)
+    with monkeypatch.context() as while_full:
+        while_full.setattr(trust, "copyfile", full)
+        with pytest.raises(OSError, match="No space left"):
+            LmdbStore(tmp_path / "behind", boot_id=BOOT, source=path)
     store = LmdbStore(tmp_path / "behind", boot_id=BOOT)
     assert Replica(store, StateMachine()).applied_index == 0
     store.close()
