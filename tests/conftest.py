@@ -1,5 +1,7 @@
 """Options of the whole test suite."""
 
+from typing import cast
+
 import pytest
 from hypothesis import settings
 
@@ -44,5 +46,4 @@ def only_seed(request: pytest.FixtureRequest) -> int | None:
 @pytest.fixture
 def minutes(request: pytest.FixtureRequest) -> float:
     """How long a long run lasts."""
-    wanted: float = request.config.getoption("--minutes")
-    return wanted
+    return float(cast(float, request.config.getoption("--minutes")))
