@@ -48,7 +48,14 @@ def refuse_early(body: KeyBody) -> Refusal | None:
 
 def to_answer(operation: KeyOperation, result: Result) -> Answer:
     """The wire's answer for a result of the state machine or of a query."""
-    return operation.answer(result) if result[0] == 0 else refusal_of(result)
+    if result[0] != 0:
+        return refusal_of(result)
+    try:
+        return operation.answer(result)
+    except (LookupError, TypeError, ValueError):
+        # The result kept for this sequence is that of another kind of command.
+        text = "this sequence of the session was used for another operation: use each once"
+        return Refusal(Reason.CONFLICTING_FIELDS, Ran.NO, text)
 
 
 def refusal_of(result: Result) -> Refusal:

@@ -95,7 +95,7 @@ def test_faults_take_effect_and_work_gets_done(
         "crash with a sync in flight": 1,
         "disk lost": 5,
         "disk repaired": 5,
-        "snapshot installed": 15,
+        "snapshot installed": 5,
         "snapshot without space": 10,
         "snapshot piece damaged": 1,
     }

@@ -341,3 +341,18 @@ def test_two_sessions_are_not_the_same(cluster: SmallCluster) -> None:
 def test_a_code_that_this_version_does_not_know_leaves_the_outcome_open() -> None:
     answer = to_answer(KEY_OPERATIONS[0x100], (444, 1))
     assert refusal(answer) == (Reason.UNCLASSIFIED, Ran.UNKNOWN)
+
+
+@pytest.mark.parametrize("code", KEY_OPERATIONS)
+@pytest.mark.parametrize("result", [(0,), (0, 1), (0, b"x", None, 3, 4), (0, None)])
+def test_a_kept_result_of_another_operation_is_no_mistake_of_ours(
+    code: int, result: tuple[object, ...]
+) -> None:
+    """A client that uses a sequence for two operations gets the first one's result for both."""
+    to_answer(KEY_OPERATIONS[code], result)
+
+
+def test_a_sequence_used_for_two_operations_is_refused() -> None:
+    answer = to_answer(KEY_OPERATIONS[0x10B], (0, 7))
+    assert isinstance(answer, Refusal)
+    assert (answer.reason, answer.ran) == (Reason.CONFLICTING_FIELDS, Ran.NO)
