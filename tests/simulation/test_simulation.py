@@ -95,8 +95,8 @@ def test_faults_take_effect_and_work_gets_done(
         "crash with a sync in flight": 1,
         "disk lost": 5,
         "disk repaired": 5,
-        "snapshot installed": 15,
-        "snapshot without space": 10,
+        "snapshot installed": 8,
+        "snapshot without space": 5,
         "snapshot piece damaged": 1,
     }
     too_few = {name: faults[name] for name, count in expected.items() if faults[name] < count}

@@ -85,9 +85,7 @@ def test_partitions_that_nobody_else_has_cannot_be_repaired(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("damage", ["gone", "flipped"])
-def test_a_node_that_cannot_tell_what_it_may_do_does_not_start(
-    tmp_path: Path, damage: str
-) -> None:
+def test_a_node_that_cannot_tell_what_it_may_do_does_not_start(tmp_path: Path, damage: str) -> None:
     opened(tmp_path, repair_ms=1_700).close()
     path = tmp_path / "repair.json"
     if damage == "gone":
