@@ -39,7 +39,7 @@ _RETRY_S = 5.0
 """After a job that failed, as for want of space."""
 _NO_PARTITION = -1
 _LOOK_EVERY_S = 0.1
-"""It looks at every partition, of which a node may have a thousand."""
+"""At every partition, of which a node may have a thousand; sooner when something was done."""
 
 
 def restore_point(wal: Wal, number: int, latest: SnapshotInfo | None, applied_index: int) -> bool:
@@ -180,6 +180,7 @@ class Compaction:
             latest = partition.snapshots.latest
             if latest is not None and index <= latest.last_index:
                 wal.group(number).compact(index)
+                self._next_look = 0.0
                 self._request_turn(partition)
             elif index <= partition.group.applied_index:
                 self._take(number, partition)
@@ -265,6 +266,7 @@ class Compaction:
 
         def finished() -> None:
             self._busy = False
+            self._next_look = 0.0
             if self._stopped:
                 return
             try:

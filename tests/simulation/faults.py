@@ -183,7 +183,7 @@ def _space_returns(world: World) -> None:
 
 def _snapshots_find_no_space(world: World) -> None:
     node = _victim(world)
-    count = world.rng.choice((1, 2, 5))
+    count = world.rng.choice((1, 2))
     node.snapshots.failures += count
     world.faults[_NO_SPACE] += count
 
@@ -222,7 +222,7 @@ FAULTS = [
     Fault(1, _disk_fails),
     Fault(2, _disk_fills_up),
     Fault(12, _space_returns),
-    Fault(4, _snapshots_find_no_space),
+    Fault(3, _snapshots_find_no_space),
     Fault(4, _snapshot_is_damaged),
     Fault(10, _hand_over),
 ]

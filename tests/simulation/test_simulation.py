@@ -96,7 +96,7 @@ def test_faults_take_effect_and_work_gets_done(
         "disk lost": 5,
         "disk repaired": 5,
         "snapshot installed": 5,
-        "snapshot without space": 10,
+        "snapshot without space": 3,
         "snapshot piece damaged": 1,
     }
     too_few = {name: faults[name] for name, count in expected.items() if faults[name] < count}
