@@ -1,5 +1,7 @@
 """Options of the whole test suite."""
 
+import logging
+from collections.abc import Iterator
 from typing import cast
 
 import pytest
@@ -47,3 +49,13 @@ def only_seed(request: pytest.FixtureRequest) -> int | None:
 def minutes(request: pytest.FixtureRequest) -> float:
     """How long a long run lasts."""
     return float(cast(float, request.config.getoption("--minutes")))
+
+
+@pytest.fixture(autouse=True)
+def log_levels() -> Iterator[None]:
+    """A client with `debug=True` shows its log for good; the next test shall not see it."""
+    logger = logging.getLogger("flo")
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers

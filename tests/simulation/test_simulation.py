@@ -66,7 +66,7 @@ def test_fresh_seeds(fresh_seeds: int, only_seed: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "at_least_acknowledged", "at_least_read"), [(3, 500, 500), (5, 250, 250)]
+    ("size", "at_least_acknowledged", "at_least_read"), [(3, 350, 350), (5, 175, 175)]
 )
 def test_faults_take_effect_and_work_gets_done(
     size: int, at_least_acknowledged: int, at_least_read: int
