@@ -81,7 +81,7 @@ class NodeData:
         """From now on a missing log means that data was lost. Raises StartError."""
         path = self.directory.path / _INITIALIZED
         if path.exists():
-            return
+            return  # Its name is safe: opening the directory has synced that.
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
             os.fsync(descriptor)

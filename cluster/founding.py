@@ -294,6 +294,12 @@ class DataDirectory:
         return own
 
     def _load(self, parameters: FoundingParameters) -> None:
+        # A process may have died between a rename and its sync: what is found is believed, and
+        # told to others, only once a power cut cannot take it back.
+        try:
+            sync_directory(self.path, self._fsync)
+        except OSError as error:
+            raise DataDirectoryError(f"cannot sync {self.path}: {error.strerror}") from error
         content = read_sealed(self.path / _FOUNDING_FILE)
         stored_id = cast("int", content["node_id"])
         if stored_id != self.node_id:

@@ -1,5 +1,6 @@
 """The founding configuration and the data directory: what survives, and what is refused."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -357,3 +358,14 @@ def test_acceptance_by_nodes_outside_the_partition_counts_for_nothing(tmp_path: 
     directory.record_met(10)
     assert not directory.may_vote((1, 2))
     directory.close()
+
+
+def test_what_is_found_is_believed_only_once_it_is_durable(tmp_path: Path) -> None:
+    """A process may have died after a rename and before the sync of the directory."""
+    opened(tmp_path).close()
+
+    def fsync(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(DataDirectoryError, match="cannot sync"):
+        DataDirectory(tmp_path, 1, parameters(), fsync=fsync)
