@@ -8,9 +8,10 @@ so a layout never changes: a new one takes a new code or a new entry version.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from cluster.state.errors import UnknownCommand
+from cluster.state.fields import HEAD, I64, NAME, OPTIONAL_U64, U64, VALUE, Layout, Number, is_row
 from cluster.state.packing import pack, unpack
 
 if TYPE_CHECKING:
@@ -27,9 +28,11 @@ OPEN_SESSION = 0xF001
 IF_ABSENT = 1
 IF_PRESENT = 2
 
-Command: TypeAlias = tuple[int | bytes | None, ...]
+Item: TypeAlias = "int | bytes | Sequence[Item] | None"
+"""What a field of a command or of a result may be; sequences come back as tuples."""
+Command: TypeAlias = tuple[Item, ...]
 """code, session, sequence, floor, then the arguments as in one of the aliases below"""
-DecodedCommand: TypeAlias = tuple[int, int, int, int, *tuple[int | bytes | None, ...]]
+DecodedCommand: TypeAlias = tuple[int, int, int, int, *tuple[Item, ...]]
 """The same, known to have its first four fields."""
 PutCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, bytes, int, int, int | None]
 """namespace, key, value, ttl_ms (0: none), flags (`IF_ABSENT`, `IF_PRESENT`), cas (a version or
@@ -44,42 +47,19 @@ OpenSessionCommand: TypeAlias = tuple[int, int, int, int, int]
 """token: random 64 bits of the opener; the same token gets the same session"""
 
 
-class _Number(NamedTuple):
-    least: int
-    most: int
-    optional: bool = False
-
-    def allows(self, value: object) -> bool:
-        if value is None:
-            return self.optional
-        return type(value) is int and self.least <= value <= self.most
-
-
-class _Bytes(NamedTuple):
-    most: int
-
-    def allows(self, value: object) -> bool:
-        return type(value) is bytes and len(value) <= self.most
-
-
-_U64 = _Number(0, 2**64 - 1)
-_I64 = _Number(-(2**63), 2**63 - 1)
-_CAS = _Number(0, 2**64 - 1, optional=True)
-_FLAGS = _Number(0, IF_ABSENT | IF_PRESENT)
-_NAME = _Bytes(4096)
-_VALUE = _Bytes(1 << 31)
-_HEAD = (_U64, _U64, _U64, _U64)
-_FIELDS: dict[object, tuple[_Number | _Bytes, ...]] = {
-    PUT: (*_HEAD, _NAME, _NAME, _VALUE, _U64, _FLAGS, _CAS),
-    DELETE: (*_HEAD, _NAME, _NAME, _CAS),
-    INCR: (*_HEAD, _NAME, _NAME, _I64),
-    EXPIRE: (*_HEAD, _NAME, _NAME, _U64, _CAS),
-    OPEN_SESSION: (*_HEAD, _U64),
+_CAS = OPTIONAL_U64
+_FLAGS = Number(0, IF_ABSENT | IF_PRESENT)
+_FIELDS: dict[object, Layout] = {
+    PUT: (*HEAD, NAME, NAME, VALUE, U64, _FLAGS, _CAS),
+    DELETE: (*HEAD, NAME, NAME, _CAS),
+    INCR: (*HEAD, NAME, NAME, I64),
+    EXPIRE: (*HEAD, NAME, NAME, U64, _CAS),
+    OPEN_SESSION: (*HEAD, U64),
 }
 _FIELD_COUNTS = {code: len(fields) for code, fields in _FIELDS.items()}
 
-Result: TypeAlias = tuple[int | bytes, ...]
-"""`(0, ...)` is success, anything else a refusal: a `Reason` value or one of the two below.
+Result: TypeAlias = tuple[Item, ...]
+"""`(0, ...)` is success, anything else a refusal: a `Reason` value or one of the three below.
 
 put `(0, version)`, delete `(0, existed)`, incr `(0, version, value)`, expire `(0,)`, open session
 `(0, session)`; CAS_MISMATCH and CONDITION_FAILED are followed by the current version, 0 when
@@ -90,6 +70,9 @@ SESSION_UNKNOWN = 1001
 """The session never was, or has expired. Not run now; an earlier copy may have been."""
 BELOW_FLOOR = 1002
 """The client said it no longer waits for this. Not run now; an earlier copy may have been."""
+EMPTY = 1003
+"""There was nothing to take, and nothing changed. It is not kept: the same sequence may run again,
+when something is there."""
 
 _Entry: TypeAlias = tuple[int, int, tuple[DecodedCommand, ...]]
 
@@ -100,11 +83,7 @@ def is_command(command: Sequence[object]) -> bool:
     Types and ranges are checked too: in the log, a mistake would stop every replica.
     """
     fields = _FIELDS.get(command[0]) if command else None
-    return (
-        fields is not None
-        and len(fields) == len(command)
-        and all(field.allows(value) for field, value in zip(fields, command, strict=True))
-    )
+    return fields is not None and is_row(command, fields)
 
 
 def encode_entry(stamp_ms: int, commands: Sequence[Command]) -> bytes:

@@ -10,13 +10,15 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from cluster.state.checksum import seal, unseal
-from cluster.state.commands import decode_entry
+from cluster.state.commands import EMPTY, decode_entry
 from cluster.state.context import Context
 from cluster.state.expiry import ExpiryIndex
+from cluster.state.garbage import Garbage
 from cluster.state.kv import HANDLERS as KV_HANDLERS
 from cluster.state.sessions import HANDLERS as SESSION_HANDLERS
 from cluster.state.sessions import Sessions
 from cluster.state.store import Table
+from cluster.state.timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
 
 HANDLERS: dict[int, Callable[..., Result]] = {**KV_HANDLERS, **SESSION_HANDLERS}
 
+TIMER_HANDLERS: dict[int, Callable[[Context, bytes], None]] = {}
+"""What is done when a timer of a kind is due."""
+
 _STATE_KEY = b"state"
-_STATE = Struct("<QQQQ")  # applied_index, stamp_ms, revision, last_session
+_STATE = Struct("<QQQQQ")  # applied_index, stamp_ms, revision, last_session, last_id
 
 
 def read_applied_index(txn: ReadTransaction) -> int:
@@ -35,7 +40,7 @@ def read_applied_index(txn: ReadTransaction) -> int:
     return int(_read_state(txn)[0])
 
 
-def _read_state(txn: ReadTransaction) -> tuple[int, int, int, int]:
+def _read_state(txn: ReadTransaction) -> tuple[int, int, int, int, int]:
     row = txn.get(Table.META, _STATE_KEY)
     return _STATE.unpack(bytes(_STATE.size) if row is None else unseal(Table.META, _STATE_KEY, row))
 
@@ -51,7 +56,9 @@ class StateMachine:
         self.applied_index = 0
         self._sessions = Sessions()
         self._expiry = ExpiryIndex()
-        self._context = Context(self._expiry, self._sessions)
+        self._timers = Timers()
+        self._garbage = Garbage()
+        self._context = Context(self._expiry, self._sessions, self._timers, self._garbage)
 
     @property
     def stamp_ms(self) -> int:
@@ -63,13 +70,28 @@ class StateMachine:
         """The version given to the latest change of a key."""
         return self._context.revision
 
+    @property
+    def due_ms(self) -> int:
+        """Nothing that waits for its time is due before this, unix milliseconds."""
+        return self._timers.earliest_ms
+
+    def take_touched(self) -> dict[bytes, int]:
+        """Topics for whose waiters something may have arrived, with about how many can be served;
+        nothing is said twice."""
+        touched, self._context.touched = self._context.touched, {}
+        return touched
+
     def load(self, txn: ReadTransaction) -> None:
         """Starts over from what the store holds. Raises `CorruptState`."""
-        self.applied_index, stamp_ms, revision, last_session = _read_state(txn)
+        self.applied_index, stamp_ms, revision, last_session, last_id = _read_state(txn)
         self._context.stamp_ms = stamp_ms
         self._context.revision = revision
+        self._context.last_id = last_id
+        self._context.touched = {}
         self._sessions.load(txn, last_session)
         self._expiry.load(txn)
+        self._timers.load(txn)
+        self._garbage.load(txn)
 
     def apply(self, txn: WriteTransaction, index: int, payload: bytes) -> list[Result]:
         """Applies one entry; the results stand in the order of its commands.
@@ -87,7 +109,13 @@ class StateMachine:
         self._sessions.finish(txn)
         context = self._context
         last_session = self._sessions.last_session
-        body = _STATE.pack(self.applied_index, context.stamp_ms, context.revision, last_session)
+        body = _STATE.pack(
+            self.applied_index,
+            context.stamp_ms,
+            context.revision,
+            last_session,
+            context.last_id,
+        )
         txn.put(Table.META, _STATE_KEY, seal(_STATE_KEY, body))
 
     def _apply_commands(self, txn: WriteTransaction, index: int, payload: bytes) -> list[Result]:
@@ -97,6 +125,7 @@ class StateMachine:
         # Leaders' clocks differ. Here the stamp is made monotonic for every replica alike.
         context.stamp_ms = stamp_ms = max(context.stamp_ms, stamp_ms)
         sessions.begin(txn, index, stamp_ms)
+        self._timers.run(context, TIMER_HANDLERS)
         results: list[Result] = []
         for command in commands:
             code, session_id, sequence, floor = command[:4]
@@ -108,8 +137,10 @@ class StateMachine:
                     result = answer
                 else:
                     result = HANDLERS[code](context, command)
-                    sessions.keep(session_id, sequence, result)
+                    if result[0] != EMPTY:
+                        sessions.keep(session_id, sequence, result)
             results.append(result)
         sessions.end()
         self._expiry.purge(txn, stamp_ms)
+        self._garbage.collect(txn)
         return results

@@ -26,6 +26,21 @@ class Table(IntEnum):
     SESSIONS = 3
     RESULTS = 4
     EXPIRY = 5
+    HISTORY = 6
+    GRAVES = 7
+    TIMERS = 8
+    GARBAGE = 9
+    QUEUE_BODY = 10
+    QUEUE_READY = 11
+    QUEUE_STATE = 12
+    QUEUE_DEAD = 13
+    QUEUE_DEDUP = 14
+    STREAM_RECORDS = 15
+    STREAM_PARTS = 16
+    GROUP_PENDING = 17
+    GROUP_DUE = 18
+    GROUP_MEMBERS = 19
+    TXNS = 20
 
 
 class ReadTransaction(Protocol):

@@ -217,7 +217,7 @@ class TestDigest:
         replica = Replica(MemoryStore(), StateMachine())
         replica.apply(story(), 7)
         assert replica.digest() == (
-            "cc3f030807400c962c5f85bbeea154a077580bc30fd2d3c518a8078a5c5156ba"
+            "ee51ca75061a3c45dc888c7c2a267cdcfa701ad63c18f2475661a572540f39f1"
         )
 
     def test_it_covers_every_table_key_and_value(self) -> None:
