@@ -7,17 +7,25 @@ distinguishes "did not run" from "nobody knows".
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from cluster.queries import Result
 from cluster.raft.types import NodeId
-from cluster.state.commands import BELOW_FLOOR, SESSION_UNKNOWN
+from cluster.state.commands import BELOW_FLOOR, EMPTY, SESSION_UNKNOWN
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
     from cluster.node_sessions import NodeSession
+    from cluster.waiting import Waiting
 
 Outcome: TypeAlias = "Result | Refusal"
+
+
+class Wait(NamedTuple):
+    """How long a call waits for something to come, and for what (see `cluster.waiting`)."""
+
+    seconds: float
+    topics: tuple[bytes, ...]
 
 
 class CallOwner(Protocol):
@@ -39,9 +47,21 @@ class CallOwner(Protocol):
         """The call has ended."""
         ...
 
+    def nothing_yet(self, call: "Call", result: Result) -> None:
+        """A try found nothing, and the call has time to wait."""
+        ...
+
+    def woken(self, call: "Call") -> None:
+        """There may be something for a call that waited."""
+        ...
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        ...
+
 
 class Call:
-    """Implements `Waiter`. `done` is called exactly once."""
+    """Implements `Waiter` and `Patient`. `done` is called exactly once, or never after `cancel`."""
 
     __slots__ = (
         "ambiguous",
@@ -58,12 +78,17 @@ class Call:
         "in_progress",
         "is_write",
         "node_session",
+        "of_peer",
+        "parked_in",
         "partition",
         "redirects",
         "sequence",
         "session",
         "size",
         "stale",
+        "ticket",
+        "topics",
+        "wait_until",
     )
 
     def __init__(
@@ -99,6 +124,15 @@ class Call:
         self.redirects = 0
         """Immediate tries since the call last waited."""
         self.finished = False
+        self.wait_until = 0.0
+        """Until then, in monotonic seconds, an empty result is waited on; 0 for a call that does
+        not wait."""
+        self.topics: tuple[bytes, ...] = ()
+        self.ticket = 0
+        self.parked_in: Waiting | None = None
+        self.of_peer = False
+        """Another node's, which waits here because this one leads; elsewhere it must find its own
+        way."""
 
     # --- Waiter ---
 
@@ -109,6 +143,8 @@ class Call:
         code = result[0]
         if code == 0:
             self.finish(result)
+        elif code == EMPTY and self.wait_until > self.dispatcher.now():
+            self.dispatcher.nothing_yet(self, result)
         elif code == SESSION_UNKNOWN:
             self._session_unknown()
         elif code == BELOW_FLOOR:
@@ -129,7 +165,30 @@ class Call:
             self.ambiguous = self.ambiguous or self.is_write
             self.dispatcher.try_again(self, 0)
 
+    # --- Patient ---
+
+    def woken(self) -> None:
+        self.parked_in = None
+        self.dispatcher.woken(self)
+
+    def wait_over(self) -> None:
+        self.parked_in = None
+        self.finish((EMPTY,))
+
     # --- the end ---
+
+    def stop_waiting(self) -> None:
+        """Answers at once that there is nothing, unless a try is under way that may take it."""
+        self.wait_until = 0.0
+        is_tried = self.in_progress and (self.session != 0 or not self.forwarded_to)
+        if not self.finished and not is_tried:
+            self.finish((EMPTY,))
+
+    def cancel(self) -> None:
+        """Nobody wants the answer any more. What has run has run."""
+        if not self.finished:
+            self.finished = True
+            self.dispatcher.forget(self)
 
     def expire(self) -> None:
         """The deadline has passed while the call was waiting or on its way."""
@@ -176,7 +235,7 @@ _NOT_RUN: dict[int, str] = {
     Reason.SHARD_BUSY: "the partition has too many commands waiting: try again later",
     Reason.WRITES_STOPPED: "the leader's disk is full: it goes on when there is room again",
     Reason.TOO_MANY_PROPOSALS: "the session keeps too many unanswered commands",
-    Reason.TOO_MANY_WAITERS: "the partition has too many sessions",
+    Reason.TOO_MANY_WAITERS: "the partition has too many sessions, or too many calls that wait",
     Reason.UNKNOWN_OP: "the leader runs a version without this operation",
 }
 

@@ -44,6 +44,8 @@ class Limits:
     partition_commands_max: int = 65_536
     """Commands that wait in one partition, proposed or not."""
     partition_bytes_max: int = 64 << 20
+    partition_waiting_max: int = 10_000
+    """Calls that wait in one partition for something to come."""
     connection_requests_max: int = 4_096
     """Unanswered requests of one client connection; then it is not read until some are."""
     connection_unsent_bytes_max: int = 64 << 20

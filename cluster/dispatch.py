@@ -4,10 +4,10 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-from cluster.calls import Call, Outcome, bytes_of
+from cluster.calls import Call, Outcome, Wait, bytes_of
 from cluster.node_sessions import NodeSession
 from cluster.raft.types import NodeId
-from cluster.state.commands import OPEN_SESSION, Command
+from cluster.state.commands import OPEN_SESSION, Command, is_command
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from cluster.config import Limits
     from cluster.forwarding import Forwarding
     from cluster.partition import Partition
+    from cluster.partition_reads import Waiter
+    from cluster.queries import Result
     from flo.wire.messages import CallContext
 
 _BUCKET_S = 0.05
@@ -44,6 +46,7 @@ class Dispatcher:
         self._replicas = replicas
         self._partitions = partitions
         self._forwarding = forwarding
+        forwarding.wait_here = self.wait_for_peer
         self._clock = clock
         self._limits = limits
         self._timeout_s = request_timeout_ms / 1000
@@ -68,25 +71,34 @@ class Dispatcher:
         args: tuple[object, ...],
         context: "CallContext | None",
         done: Callable[[Outcome], None],
-    ) -> None:
-        """Runs a command exactly once, or says that it did not run, or that nobody knows."""
+        wait: Wait | None = None,
+    ) -> Call | None:
+        """Runs a command exactly once, or says that it did not run, or that nobody knows.
+
+        The call is returned while it is unanswered. One that waits uses this node's session
+        whatever the context says: its sequence is taken when it is tried, not while it is parked,
+        or everything its session did meanwhile would have to be kept.
+        """
         size = bytes_of(args)
         if self.unanswered_bytes + size > self._limits.calls_bytes_max:
             done(Refusal(Reason.SHARD_BUSY, Ran.NO, "this node has too many bytes waiting"))
-            return
-        call = self._call(partition, code, args, context, done)
+            return None
+        call = self._call(partition, code, args, context, done, wait)
         if call is None:
-            return
+            return None
         call.is_write = True
         call.size = size
         self.unanswered_bytes += size
         # Session 0 means none: a second try of such a command would run again.
-        if context is not None and context.session and context.sequence is not None:
+        if wait is not None:
+            pass
+        elif context is not None and context.session and context.sequence is not None:
             call.session, call.sequence = context.session, context.sequence
             call.floor = context.floor or context.sequence
         elif not self._sessions[partition].assign(call):
-            return
+            return call
         self._try(call)
+        return None if call.finished else call
 
     def read(
         self,
@@ -95,12 +107,45 @@ class Dispatcher:
         args: tuple[object, ...],
         context: "CallContext | None",
         done: Callable[[Outcome], None],
-    ) -> None:
-        """A linearizable read, or one of a local replica when the context allows it."""
-        call = self._call(partition, code, args, context, done)
-        if call is not None:
-            call.stale = context is not None and context.stale
-            self._try(call)
+        wait: Wait | None = None,
+    ) -> Call | None:
+        """A linearizable read, or one of a local replica when the context allows it.
+
+        The call is returned while it is unanswered.
+        """
+        call = self._call(partition, code, args, context, done, wait)
+        if call is None:
+            return None
+        call.stale = wait is None and context is not None and context.stale
+        self._try(call)
+        return None if call.finished else call
+
+    def wait_for_peer(
+        self, partition: int, code: int, args: tuple[object, ...], wait: Wait, waiter: "Waiter"
+    ) -> Call | None:
+        """A call of another node, which waits here while this one leads.
+
+        It is tried as this node's own. Without a leader here the other node is told to look
+        elsewhere; what is in the log by then is first brought to its end.
+        """
+
+        def done(outcome: Outcome) -> None:
+            if not isinstance(outcome, Refusal):
+                waiter.on_result(outcome)
+            elif outcome.ran is not Ran.NO:
+                waiter.on_unknown()
+            elif outcome.reason is Reason.LEADER_UNKNOWN:
+                waiter.on_not_leader(self.leader_of(partition))
+            else:
+                waiter.on_result((outcome.reason,))
+
+        call = self._call(partition, code, args, None, done, wait)
+        if call is None:
+            return None
+        call.of_peer = True
+        call.is_write = is_command((code, 0, 0, 0, *args))
+        self._try(call)
+        return None if call.finished else call
 
     def open_session(
         self,
@@ -148,15 +193,39 @@ class Dispatcher:
 
     # --- one call ---
 
+    def now(self) -> float:
+        return self._clock.monotonic()
+
+    def nothing_yet(self, call: Call, result: "Result") -> None:
+        """Parks a call that found nothing. A result may say how to ask from now on."""
+        if len(result) > 1:
+            call.args = tuple(cast("tuple[object, ...]", result[1]))
+        self._release_sequence(call)
+        call.ambiguous = False
+        call.redirects = 0
+        local = self._partitions.get(call.partition)
+        if local is None or not local.group.is_leader:
+            # Tried by its sequence at another node, because an earlier try might have run.
+            self._park(call)
+        elif local.waiting.park(call):
+            call.parked_in = local.waiting
+        else:
+            call.finish(Refusal(Reason.TOO_MANY_WAITERS, Ran.NO, "too many calls wait here"))
+
+    def woken(self, call: Call) -> None:
+        """There may be something for a call that waited."""
+        self._try(call)
+
     def try_again(self, call: Call, leader: NodeId) -> None:
         """A try ended without a result; `leader` is where it should go, 0 when unknown."""
         self._hints[call.partition] = leader
         call.redirects += 1
+        call.parked_in = None
         if leader and leader != self._node_id and call.redirects <= _REDIRECTS_MAX:
             self._forward(call, leader)
         else:
             # Everybody may be a step behind: wait for news or the next tick.
-            self._parked[call.partition].append(call)
+            self._park(call)
 
     def renew_session(self, call: Call) -> None:
         session = self._sessions[call.partition]
@@ -193,10 +262,23 @@ class Dispatcher:
             call.bucket = None
         if call.in_progress and call.forwarded_to:
             self._forwarding.forget(call)
+        if call.parked_in is not None:
+            call.parked_in.cancel(call)
+            call.parked_in = None
+        elif call.node_session is None and call.is_write and not call.session:
+            self._sessions[call.partition].withdraw(call)
+        self._release_sequence(call)
+
+    def _release_sequence(self, call: Call) -> None:
         if call.node_session is not None:
             call.node_session.answered(call.session, call.sequence)
-        elif call.is_write and not call.session:
-            self._sessions[call.partition].withdraw(call)
+            call.node_session, call.session = None, 0
+
+    def _park(self, call: Call) -> None:
+        if call.of_peer and not call.ambiguous:
+            call.finish(self.timeout_refusal(call))
+        else:
+            self._parked[call.partition].append(call)
 
     def _call(
         self,
@@ -205,6 +287,7 @@ class Dispatcher:
         args: tuple[object, ...],
         context: "CallContext | None",
         done: Callable[[Outcome], None],
+        wait: Wait | None = None,
     ) -> Call | None:
         if self.unanswered >= self._limits.calls_max:
             done(Refusal(Reason.SHARD_BUSY, Ran.NO, "this node has too many requests waiting"))
@@ -213,7 +296,12 @@ class Dispatcher:
         timeout_s = self._timeout_s
         if context is not None and context.deadline_ms is not None:
             timeout_s = min(context.deadline_ms / 1000, 10 * timeout_s)
-        call.deadline = self._clock.monotonic() + timeout_s
+        now = self._clock.monotonic()
+        call.deadline = now + timeout_s
+        if wait is not None:
+            call.deadline += wait.seconds
+            call.wait_until = now + wait.seconds
+            call.topics = wait.topics
         number = int(call.deadline / _BUCKET_S)
         bucket = self._buckets.get(number)
         if bucket is None:
@@ -236,14 +324,20 @@ class Dispatcher:
             self._forward(call, self.leader_of(partition))
 
     def _forward(self, call: Call, leader: NodeId) -> None:
-        if leader in (0, self._node_id) or not self._forwarding.forward(call, leader):
-            self._parked[call.partition].append(call)
+        astray = call.of_peer and not call.ambiguous
+        reachable = leader not in (0, self._node_id)
+        if astray or not reachable or not self._forwarding.forward(call, leader):
+            self._park(call)
         else:
             call.in_progress = True
 
     def _submit(self, local: "Partition", call: Call) -> None:
         if not call.is_write:
             local.read(call.code, call.args, call)
+        elif (
+            call.wait_until and not call.session and not self._sessions[call.partition].assign(call)
+        ):
+            return
         elif local.group.accepts_proposals:
             command = (call.code, call.session, call.sequence, call.floor, *call.args)
             call.in_progress = True

@@ -3,21 +3,24 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
-from cluster.calls import bytes_of
+from cluster.calls import Wait, bytes_of
 from cluster.queries import Result, is_query
 from cluster.raft.messages import MalformedMessageError
 from cluster.raft.types import NodeId
 from cluster.state.commands import Command, is_command
+from cluster.topics import topics_of
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
     from cluster.calls import Call
     from cluster.partition import Partition
+    from cluster.partition_reads import Waiter
 
 FORWARD = 32
 FORWARD_REPLY = 33
+FORWARD_CANCEL = 34
 
-_MODES = _READ, _WRITE, _STALE = 0, 1, 2
+_MODES = _READ, _WRITE, _STALE, _WAIT = 0, 1, 2, 3
 _RESULT, _NOT_LEADER, _UNKNOWN = 0, 1, 2
 
 
@@ -52,6 +55,12 @@ class Forwarding:
         self._request_turn = request_turn
         self._out: dict[NodeId, dict[int, Call]] = {}
         self._next_id = 0
+        self._waiting: dict[NodeId, dict[int, Call]] = {}
+        """Calls of other nodes that wait here, by the id they have there."""
+        self.wait_here: Callable[[int, int, tuple[object, ...], Wait, Waiter], Call | None] = (
+            _nobody_waits
+        )
+        """Runs a call of another node that may wait; returns it while it is unanswered."""
 
     def is_connected(self, node: NodeId) -> bool:
         return self._network.connected(node)
@@ -62,15 +71,15 @@ class Forwarding:
         if not self._network.has_room(node):
             return False
         self._next_id += 1
-        mode = _WRITE if call.is_write else _STALE if call.stale else _READ
+        triple = (call.session, call.sequence, call.floor)
+        if call.wait_until and not call.session:
+            left_ms = 1000 * (call.wait_until - call.dispatcher.now())
+            mode, triple = _WAIT, (max(0, round(left_ms)), 0, 0)
+        else:
+            mode = _WRITE if call.is_write else _STALE if call.stale else _READ
         message: list[object] = [
-            FORWARD,
-            call.partition,
-            self._next_id,
-            mode,
-            call.code,
-            (call.session, call.sequence, call.floor),
-            call.args,
+            *(FORWARD, call.partition, self._next_id, mode, call.code),
+            *(triple, call.args),
         ]
         if not self._network.send(node, message):
             return False
@@ -81,19 +90,31 @@ class Forwarding:
 
     def forget(self, call: "Call") -> None:
         """Nobody waits any more for a call that is on its way."""
-        self._out.get(call.forwarded_to, {}).pop(call.forwarded_as, None)
+        node, call_id = call.forwarded_to, call.forwarded_as
+        known = self._out.get(node, {}).pop(call_id, None)
+        if known is not None and call.wait_until and not call.session:
+            self._network.send(node, [FORWARD_CANCEL, call.partition, call_id])
+            self._flush_soon()
 
     def peer_lost(self, node: NodeId) -> None:
         """Whatever was sent to `node` may or may not run."""
         for call in self._out.pop(node, {}).values():
-            call.on_unknown()
+            if call.wait_until and not call.session:
+                # What it may have been given comes back when the lease is over.
+                call.on_not_leader(0)
+            else:
+                call.on_unknown()
+        for call in self._waiting.pop(node, {}).values():
+            call.cancel()
 
     def receive(self, node: NodeId, message: list[object]) -> None:
-        """A FORWARD or FORWARD_REPLY message; raises MalformedMessageError for a bad one."""
+        """A message of one of the kinds above; raises MalformedMessageError for a bad one."""
         if message[0] == FORWARD:
             self._on_forward(node, message)
-        else:
+        elif message[0] == FORWARD_REPLY:
             self._on_reply(node, message)
+        else:
+            self._on_cancel(node, message)
 
     def _on_forward(self, node: NodeId, message: list[object]) -> None:
         if not _is_forward(message):
@@ -105,6 +126,8 @@ class Forwarding:
         waiter.repeatable = mode != _WRITE
         if partition is None:
             waiter.on_not_leader(0)
+        elif mode == _WAIT:
+            self._wait(node, partition_id, code, args, waiter, cast(int, triple[0]))
         elif mode == _WRITE:
             command = cast(Command, (code, *triple, *args))
             if not is_command(command):
@@ -120,6 +143,32 @@ class Forwarding:
         else:
             partition.read(code, args, waiter)
             self._request_turn(partition)
+
+    def _wait(
+        self,
+        node: NodeId,
+        partition_id: int,
+        code: int,
+        args: list[object],
+        waiter: "_Forwarded",
+        wait_ms: int,
+    ) -> None:
+        topics = topics_of(code, args)
+        known = is_query(code, args) or is_command(cast(Command, (code, 0, 0, 0, *args)))
+        if topics is None or not known or type(wait_ms) is not int:
+            waiter.on_result((Reason.UNKNOWN_OP,))
+            return
+        wait = Wait(max(0, wait_ms) / 1000, topics)
+        call = self.wait_here(partition_id, code, tuple(args), wait, waiter)
+        if call is not None:
+            self._waiting.setdefault(node, {})[waiter.call_id] = call
+
+    def _on_cancel(self, node: NodeId, message: list[object]) -> None:
+        if len(message) != 3 or type(message[2]) is not int:
+            raise MalformedMessageError("a cancelled call of another shape")
+        call = self._waiting.get(node, {}).pop(message[2], None)
+        if call is not None:
+            call.cancel()
 
     def _on_reply(self, node: NodeId, message: list[object]) -> None:
         if len(message) != 5 or type(message[2]) is not int:
@@ -141,6 +190,7 @@ class Forwarding:
     def reply(
         self, node: NodeId, partition_id: int, call_id: int, kind: int, content: object
     ) -> None:
+        self._waiting.get(node, {}).pop(call_id, None)
         if self._network.send(node, [FORWARD_REPLY, partition_id, call_id, kind, content]):
             self._flush_soon()
 
@@ -148,7 +198,7 @@ class Forwarding:
 class _Forwarded:
     """Waits here for a call of another node. Implements `Waiter`."""
 
-    __slots__ = ("_call_id", "_forwarding", "_node", "_partition_id", "repeatable")
+    __slots__ = ("_forwarding", "_node", "_partition_id", "call_id", "repeatable")
 
     def __init__(
         self, forwarding: Forwarding, node: NodeId, partition_id: int, call_id: int
@@ -156,7 +206,7 @@ class _Forwarded:
         self._forwarding = forwarding
         self._node = node
         self._partition_id = partition_id
-        self._call_id = call_id
+        self.call_id = call_id
         self.repeatable = False
         """A read: its answer may be dropped, the other node then asks again a little later."""
 
@@ -173,7 +223,14 @@ class _Forwarded:
         self._reply(_UNKNOWN, 0)
 
     def _reply(self, kind: int, content: object) -> None:
-        self._forwarding.reply(self._node, self._partition_id, self._call_id, kind, content)
+        self._forwarding.reply(self._node, self._partition_id, self.call_id, kind, content)
+
+
+def _nobody_waits(
+    _partition: int, _code: int, _args: tuple[object, ...], _wait: Wait, waiter: "Waiter"
+) -> None:
+    """Before a node is listening."""
+    waiter.on_not_leader(0)
 
 
 def _is_forward(message: list[object]) -> bool:

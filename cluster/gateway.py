@@ -16,8 +16,9 @@ from flo.wire.limits import VALUE_BYTES_MAX_DEFAULT
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
+    from cluster.calls import Call
     from cluster.config import Limits
-    from cluster.operations import Answer
+    from cluster.operation import Answer
     from cluster.router import Router
 
 logger = logging.getLogger("flo.gateway")
@@ -29,12 +30,14 @@ _PROGRESS_BYTES = 64 << 10
 class _Slot:
     """One request that waits for its answer, and its place in the order of answers."""
 
-    __slots__ = ("connection", "frame", "request")
+    __slots__ = ("call", "connection", "frame", "request")
 
     def __init__(self, connection: "ClientConnection", request: Request | Rejected) -> None:
         self.connection = connection
         self.request = request
         self.frame: bytes | None = None
+        self.call: Call | None = None
+        """Set while it waits for something to come."""
 
     def done(self, answer: "Answer") -> None:
         """The router's answer to a request; a rejected frame was answered when it was read."""
@@ -46,6 +49,9 @@ class _Slot:
             answer,
             extended=request.extended,
         )
+        if self.call is not None:
+            self.call = None
+            self.connection.waiting.discard(self)
         if request.extended:
             self.connection.answered_out_of_order(self.frame)
         else:
@@ -81,6 +87,7 @@ class ClientConnection(asyncio.Protocol):
         "_transport",
         "_write_paused",
         "_written_bytes",
+        "waiting",
     )
 
     def __init__(self, gateway: "Gateway") -> None:
@@ -96,6 +103,8 @@ class ClientConnection(asyncio.Protocol):
         self._out_of_order = 0
         """Unanswered requests of our own client; they have no place in `_slots`."""
         self._ready: list[bytes] = []
+        self.waiting: set[_Slot] = set()
+        """Requests that wait for something to come."""
         self._held: deque[Request | Rejected] = deque()
         """Read, but not yet run: the connection is at its bound."""
         self._write_paused = False
@@ -126,6 +135,9 @@ class ClientConnection(asyncio.Protocol):
         self._lost = True
         self._held.clear()
         self._slots.clear()
+        for call in self._waiting_calls():
+            call.cancel()
+        self.waiting.clear()
         for timer in (self._stall_timer, self._linger_timer):
             if timer is not None:
                 timer.cancel()
@@ -143,8 +155,14 @@ class ClientConnection(asyncio.Protocol):
         """A client that only stopped writing still gets its answers."""
         if not self._unanswered and not self._held:
             return False
+        # It may as well have gone altogether: nothing must be taken for it any more.
+        for call in self._waiting_calls():
+            call.stop_waiting()
         self._closing = True
         return True
+
+    def _waiting_calls(self) -> "list[Call]":
+        return [slot.call for slot in self.waiting if slot.call is not None]
 
     @property
     def _unanswered(self) -> int:
@@ -181,7 +199,10 @@ class ClientConnection(asyncio.Protocol):
                     self._out_of_order += 1
                 else:
                     self._slots.append(slot)
-                router.run(item, slot.done)
+                call = router.run(item, slot.done)
+                if call is not None and slot.frame is None:
+                    slot.call = call
+                    self.waiting.add(slot)
         if held:
             self._pause_reading()
         elif self._read_paused and not self._write_paused and not self._closing:

@@ -24,8 +24,9 @@ from flo.wire.registry import OP_OF_REQUEST
 from flo.wire.status import Ran, Refusal
 
 if TYPE_CHECKING:
+    from cluster.calls import Call
     from cluster.config import Limits
-    from cluster.operations import Answer
+    from cluster.operation import Answer
     from cluster.router import Router
     from flo._endpoints import Endpoint
 
@@ -189,7 +190,9 @@ class LocalChannel:
             self._answer(reply, error.refusal)
             return
         request = Request(_REVISION, 0, op, checked, context)
-        self._router.run(request, partial(self._answer, reply))
+        call = self._router.run(request, partial(self._answer, reply))
+        if call is not None:
+            reply.add_done_callback(partial(_cancel_with, call))
 
     def _answer(self, reply: "asyncio.Future[Reply]", answer: "Answer") -> None:
         if self._sending:
@@ -216,3 +219,9 @@ class LocalChannel:
             self._deliver(reply, lost)
         self._progress.set()
         self._closed.set()
+
+
+def _cancel_with(call: "Call", reply: "asyncio.Future[Reply]") -> None:
+    """Nothing is taken for a caller that waits no longer."""
+    if reply.cancelled():
+        call.cancel()

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from cluster.expansions import EXPANSIONS, Expansion
 from cluster.partition_reads import BUGS, PartitionReads, Waiter
 from cluster.queries import View
 from cluster.raft.messages import SNAPSHOT_KINDS, MalformedMessageError
@@ -18,6 +19,7 @@ from cluster.stamps import Stamps
 from cluster.state.commands import Command, encode_entry
 from cluster.state.errors import CorruptState, StoreFull, UnknownCommand
 from cluster.storage.wal_errors import WalDamaged, WalFailed
+from cluster.waiting import Waiting
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from cluster.raft.group import RaftGroup
     from cluster.raft.types import Outgoing
     from cluster.replica import Replica
+    from cluster.state.commands import Result
     from cluster.storage.group_log import GroupLog
     from cluster.storage.snapshots import Incoming, Snapshots
 
@@ -45,6 +48,7 @@ BROKEN = (
 _COMMAND_OVERHEAD_BYTES = 64
 _FOLLOWER_BACKLOG_MAX = 128
 """Entries that a follower leaves unapplied between two ticks."""
+_HOUSEKEEPING_MS = 1000
 _APPLY_AGAIN_S = 0.5
 """How long to wait before an entry that found no space is applied again."""
 
@@ -54,6 +58,8 @@ class _Batch(NamedTuple):
 
     waiters: list[Waiter]
     nbytes: int
+    expansions: "list[Expansion | None]"
+    """How each result becomes an answer, where it is kept shorter than that."""
 
 
 class Partition:
@@ -114,6 +120,10 @@ class Partition:
         self._in_log: PendingTable[_Batch] = PendingTable()
         self._in_log_commands = 0
         self._in_log_bytes = 0
+        self.waiting = Waiting(limits.partition_waiting_max)
+        """Calls that found nothing here and wait for it to come."""
+        self._time_due = False
+        """Something waits for a time that has come: an entry has to carry it."""
         self._reads = PartitionReads(partition_id, group, replica, self._stamps)
         self._led_term = 0
         self._leader_seen: NodeId = 0
@@ -192,6 +202,8 @@ class Partition:
                 self.group.tick()
             except BROKEN as error:
                 self._break(error)
+        self.waiting.end_overdue(self._clock.monotonic())
+        self._time_due = self._is_time_due()
 
     def before_sync(self) -> None:
         """Proposes what has arrived and lets the group decide what to send."""
@@ -200,7 +212,7 @@ class Partition:
         try:
             self._notice_leadership()
             self._reads.ask()
-            if self._queue or self._reads.need_entry:
+            if self._queue or self._reads.need_entry or self._time_due:
                 self._propose()
             self.group.advance()
             self.transfer.advance()
@@ -232,7 +244,7 @@ class Partition:
         except BROKEN as error:
             self._break(error)
             return False
-        return more or self._reads.need_entry or self.group.reads_can_start
+        return more or bool(self._queue) or self._reads.need_entry or self.group.reads_can_start
 
     @property
     def unanswered(self) -> int:
@@ -248,7 +260,8 @@ class Partition:
 
     def _propose(self) -> None:
         limits = self._limits
-        while self._queue or self._reads.need_entry:
+        while self._queue or self._reads.need_entry or self._time_due:
+            self._time_due = False
             commands, waiters = self._queue, self._queue_waiters
             nbytes = self._queue_bytes
             if len(commands) > limits.batch_commands_max or nbytes > limits.batch_bytes_max:
@@ -269,7 +282,8 @@ class Partition:
                 return
             self.log_full = False
             self._stamps.follow(stamp_ms)
-            self._in_log.add(position, _Batch(waiters, nbytes))
+            expansions = [EXPANSIONS.get(command[0]) for command in commands]
+            self._in_log.add(position, _Batch(waiters, nbytes, expansions))
             self._in_log_commands += len(waiters)
             self._in_log_bytes += nbytes
             if self._reads.need_entry:
@@ -306,6 +320,7 @@ class Partition:
         entries = self.group.take_committed(self._limits.apply_bytes_per_turn)
         if not entries:
             return False
+        self.replica.listen(listening=bool(len(self.waiting)))
         try:
             results = self.replica.apply(entries, self._log.durable_index)
         except StoreFull as error:
@@ -326,9 +341,34 @@ class Partition:
             if batch is not None:
                 self._in_log_commands -= len(batch.waiters)
                 self._in_log_bytes -= batch.nbytes
-                for waiter, result in zip(batch.waiters, outcomes, strict=True):
-                    waiter.on_result(result)
+                self._answer(batch, outcomes)
+        # After the answers: an entry may bring what a call of an earlier one did not find.
+        self.waiting.wake(self.replica.take_touched())
         return self.group.commit_index > self.group.applied_index
+
+    def _answer(self, batch: _Batch, outcomes: "list[Result]") -> None:
+        if not any(batch.expansions):
+            for waiter, result in zip(batch.waiters, outcomes, strict=True):
+                waiter.on_result(result)
+            return
+        with self.replica.view() as (txn, _):
+            answers = [
+                expand(txn, result) if expand and result[0] == 0 else result
+                for expand, result in zip(batch.expansions, outcomes, strict=True)
+            ]
+        for waiter, answer in zip(batch.waiters, answers, strict=True):
+            waiter.on_result(answer)
+
+    def _is_time_due(self) -> bool:
+        """Whether entries have to carry the time because no command does.
+
+        Who waits is told at once. Otherwise what is due is removed by whatever comes next; only
+        when nothing comes it is done for its own sake.
+        """
+        if self.broken or not self.group.accepts_proposals or not self.group.is_ready:
+            return False
+        behind_ms = self._stamps.now_ms() - self.replica.due_ms
+        return behind_ms >= (0 if len(self.waiting) else _HOUSEKEEPING_MS)
 
     # --- leadership ---
 
@@ -351,6 +391,8 @@ class Partition:
             for waiter in batch.waiters:
                 waiter.on_unknown()
         self._in_log_commands = self._in_log_bytes = 0
+        for call in self.waiting.take_all():
+            call.on_not_leader(leader)
         queued, self._queue_waiters = self._queue_waiters, []
         self._queue, self._queue_bytes = [], 0
         for waiter in queued:

@@ -7,6 +7,7 @@ forwards them as they are.
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
+from cluster.state.commands import EMPTY
 from cluster.state.keyspace import Record
 from cluster.state.kv import kv_get, kv_scan
 from cluster.state.store import ReadTransaction
@@ -20,10 +21,14 @@ get `(0, version, value)`, exists `(0, exists, version)`, mget `(0, entries)` wi
 """
 
 GET, MGET, SCAN, EXISTS = 0x101, 0x102, 0x104, 0x115
+WAIT_GET = 0x10101
+"""A get that waits: no operation of the wire, so beyond its codes."""
+_UNRESOLVED = -1
 
 
 _FIELDS: dict[int, tuple[type, ...]] = {
     GET: (bytes, bytes),  # namespace, key
+    WAIT_GET: (bytes, bytes, bool, int),  # namespace, key, for a change, the version before
     MGET: (bytes, list, int),  # namespace, keys, max_bytes
     SCAN: (bytes, bytes, bytes, int, int, bool),  # as the parameters of `kv_scan`
     EXISTS: (bytes, bytes),  # namespace, key
@@ -93,6 +98,21 @@ def _get(view: View, args: Sequence[object]) -> Result:
     return 0, record.version, record.value
 
 
+def _wait_get(view: View, args: Sequence[object]) -> Result:
+    """As `_get`, but EMPTY, with the arguments to ask with from then on, where a call must wait.
+
+    A wait for a change is for a version above the one that is found first (0 for none).
+    """
+    namespace, key = cast(bytes, args[0]), cast(bytes, args[1])
+    for_change, before = cast(bool, args[2]), cast(int, args[3])
+    record = view.get(namespace, key)
+    if for_change and before == _UNRESOLVED:
+        return EMPTY, (namespace, key, True, 0 if record is None else record.version)
+    if record is None or (for_change and record.version <= before):
+        return (EMPTY,)
+    return 0, record.version, record.value
+
+
 def _exists(view: View, args: Sequence[object]) -> Result:
     record = view.get(cast(bytes, args[0]), cast(bytes, args[1]))
     return (0, False, 0) if record is None else (0, True, record.version)
@@ -120,6 +140,7 @@ def _scan(view: View, args: Sequence[object]) -> Result:
 
 QUERIES: dict[int, Callable[[View, Sequence[object]], Result]] = {
     GET: _get,
+    WAIT_GET: _wait_get,
     MGET: _mget,
     SCAN: _scan,
     EXISTS: _exists,

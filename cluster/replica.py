@@ -38,6 +38,19 @@ class Replica:
         """The applied stamp, unix milliseconds."""
         return self._machine.stamp_ms
 
+    @property
+    def due_ms(self) -> int:
+        """Nothing in the state waits for a time before this, unix milliseconds."""
+        return self._machine.due_ms
+
+    def listen(self, *, listening: bool) -> None:
+        """Says whether calls wait here; see `Context.listening`."""
+        self._machine.listen(listening=listening)
+
+    def take_touched(self) -> dict[bytes, int]:
+        """Topics of waiting calls that were touched since the last time; see `Context.touch`."""
+        return self._machine.take_touched()
+
     def apply(self, entries: Sequence[Entry], durable_index: int) -> list[list[Result]]:
         """Applies consecutive entries and commits them; the results of each entry, in order.
 

@@ -5,18 +5,13 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
-from cluster.calls import Outcome
-from cluster.operations import (
-    KEY_OPERATIONS,
-    RESERVED_PREFIXES,
-    Answer,
-    KeyBody,
-    refusal_of,
-    refuse_early,
-    to_answer,
-)
+from cluster.calls import Call, Outcome, Wait
+from cluster.kv_operations import RESERVED_PREFIXES
+from cluster.operation import Operation, Placed, refusal_of, to_answer
+from cluster.operations import OPERATIONS
 from cluster.queries import MGET, SCAN
 from cluster.scan_cursors import CursorError, ScanCursors
+from cluster.topics import topics_of
 from flo.wire import messages as wire
 from flo.wire.routing import partition_of
 from flo.wire.status import Ran, Reason, Refusal
@@ -24,9 +19,10 @@ from flo.wire.status import Ran, Reason, Refusal
 if TYPE_CHECKING:
     from cluster.config import Limits
     from cluster.dispatch import Dispatcher
+    from cluster.operation import Answer
     from flo.wire.connection import Request
 
-DoneCallback: TypeAlias = Callable[[Answer], None]
+DoneCallback: TypeAlias = "Callable[[Answer], None]"
 
 _TOKEN_BITS = 63
 _SCAN_LIMIT_DEFAULT = {1: 100, 2: 1024}
@@ -70,24 +66,47 @@ class Router:
             wire.ClusterStatusRequest: self._cluster_status,
         }
 
-    def run(self, request: "Request", done: DoneCallback) -> None:
-        """Carries the request out and calls `done` with its answer."""
-        operation = KEY_OPERATIONS.get(request.op.code)
+    def run(self, request: "Request", done: DoneCallback) -> Call | None:
+        """Carries the request out and calls `done` with its answer.
+
+        A call that may wait long is returned, to be cancelled when its client goes away.
+        """
+        operation = OPERATIONS.get(request.op.code)
         if operation is None:
-            self._others[request.op.request](request, done)
-            return
-        body = cast(KeyBody, request.body)
-        refusal = refuse_early(body)
+            self._others.get(request.op.request, _not_served)(request, done)
+            return None
+        body = cast(Placed, request.body)
+        refusal = operation.early(body) if operation.early is not None else None
         if refusal is not None:
             done(refusal)
-            return
+            return None
+        wait_ms = operation.wait_ms(body) if operation.wait_ms is not None else 0
+        if wait_ms:
+            return self._run_waiting(request, operation.waiting or operation, wait_ms, done)
 
         def finished(outcome: Outcome) -> None:
             done(outcome if isinstance(outcome, Refusal) else to_answer(operation, outcome))
 
-        partition = partition_of(body.namespace, body.key, self._partition_count)
+        partition = partition_of(body.namespace, operation.name(body), self._partition_count)
         run = self._dispatcher.write if operation.is_write else self._dispatcher.read
         run(partition, operation.code, operation.arguments(body), request.context, finished)
+        return None
+
+    def _run_waiting(
+        self, request: "Request", operation: Operation, wait_ms: int, done: DoneCallback
+    ) -> Call | None:
+        body = cast(Placed, request.body)
+
+        def finished(outcome: Outcome) -> None:
+            done(outcome if isinstance(outcome, Refusal) else to_answer(operation, outcome))
+
+        args = operation.arguments(body)
+        topics = topics_of(operation.code, args)
+        assert topics is not None, f"{request.op.name} waits, but for what?"
+        wait = Wait(wait_ms / 1000, topics)
+        partition = partition_of(body.namespace, operation.name(body), self._partition_count)
+        run = self._dispatcher.write if operation.is_write else self._dispatcher.read
+        return run(partition, operation.code, args, request.context, finished, wait)
 
     # --- over several partitions: in parallel; linearizable per key, no snapshot across them ---
 
@@ -149,7 +168,7 @@ class Router:
 
     def _page(
         self, results: "list[tuple[object, ...]]", limit: int, max_bytes: int, revision: int
-    ) -> Answer:
+    ) -> "Answer":
         """Merges one page of each partition into one page in byte order."""
         pages = [cast(list[tuple[bytes, bytes]], result[1]) for result in results]
         # A partition that has more may have keys right after its last one: no page of the whole
@@ -204,6 +223,11 @@ class Router:
     def _no_such_partition(self, partition: int) -> Refusal:
         message = f"partition {partition}: this cluster has {self._partition_count}"
         return Refusal(Reason.OUT_OF_RANGE, Ran.NO, message)
+
+
+def _not_served(request: "Request", done: DoneCallback) -> None:
+    message = f"this version does not serve {request.op.name}"
+    done(Refusal(Reason.UNKNOWN_OP, Ran.NO, message))
 
 
 def _key_of(entry: tuple[bytes, bytes]) -> bytes:

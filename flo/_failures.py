@@ -6,20 +6,30 @@ from flo.exceptions import (
     BadRequestError,
     ConflictError,
     ConnectionFailedError,
+    CrossShardError,
     FloError,
     GenericServerError,
     InternalServerError,
+    NoSuchTransactionError,
     NotFoundError,
     Outcome,
     OverloadedError,
     RateLimitedError,
     RequestTimeoutError,
     ServerError,
+    TransactionTooLargeError,
     UnauthorizedError,
     UnavailableError,
 )
 from flo.types import StatusCode
 from flo.wire.status import Ran, Reason, Refusal, Status
+
+# Subclasses of what their status gives.
+_ERROR_OF_REASON: dict[Reason, type[ServerError]] = {
+    Reason.NO_SUCH_TRANSACTION: NoSuchTransactionError,
+    Reason.WRONG_ROUTING_KEY: CrossShardError,
+    Reason.TXN_TOO_LARGE: TransactionTooLargeError,
+}
 
 _ERROR_OF_STATUS: dict[Status, type[ServerError]] = {
     Status.NOT_FOUND: NotFoundError,
@@ -76,7 +86,8 @@ def refusal_error(call: Call, refusal: Refusal) -> ServerError:
         message += f" ({call.effort()})"
     if outcome == "unknown":
         message += _CHECK_FIRST
-    return _ERROR_OF_STATUS.get(refusal.status, GenericServerError)(
+    kind = _ERROR_OF_REASON.get(refusal.reason) or _ERROR_OF_STATUS.get(refusal.status)
+    return (kind or GenericServerError)(
         message, status, reason=refusal.reason, ran=refusal.ran, outcome=outcome
     )
 

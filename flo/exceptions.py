@@ -198,11 +198,35 @@ class NotFoundError(ServerError):
     default_status = StatusCode.NOT_FOUND
 
 
+class NoSuchTransactionError(NotFoundError):
+    """The transaction has ended, expired, or was lost with its leader: begin another one.
+
+    Nothing of it was applied by this call; whether an earlier commit was, its keys say.
+    """
+
+    default_message = "No such transaction is open"
+
+
 class BadRequestError(ServerError):
     """The request is outside the rules; the message says which. Change it, then try again."""
 
     default_message = "Bad request"
     default_status = StatusCode.BAD_REQUEST
+
+
+class CrossShardError(BadRequestError):
+    """The key does not live where the transaction is pinned; the transaction stays open.
+
+    Give the keys of a transaction, and the routing key it begins with, one `{tag}` in common.
+    """
+
+    default_message = "The transaction would span partitions"
+
+
+class TransactionTooLargeError(BadRequestError):
+    """The transaction cannot hold this write too; it stays open, to commit or to roll back."""
+
+    default_message = "The transaction is too large"
 
 
 class ConflictError(ServerError):

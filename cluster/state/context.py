@@ -25,6 +25,7 @@ class Context:
         "expiry",
         "garbage",
         "last_id",
+        "listening",
         "revision",
         "sessions",
         "stamp_ms",
@@ -46,6 +47,9 @@ class Context:
         self.revision = 0
         self.last_id = 0
         self.touched: dict[bytes, int] = {}
+        self.listening = False
+        """Whether anybody waits. Reads park only between entries, so what wakes nothing but reads
+        need not be noted before."""
 
     def new_id(self) -> int:
         """An id that no other thing of this partition has or had."""

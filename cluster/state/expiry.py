@@ -33,6 +33,11 @@ class ExpiryIndex:
     def __init__(self) -> None:
         self._earliest_ms = _NEVER_MS  # a lower bound: rows that go do not raise it
 
+    @property
+    def earliest_ms(self) -> int:
+        """No key expires before this time, unix milliseconds; one may at it."""
+        return self._earliest_ms
+
     def load(self, txn: ReadTransaction) -> None:
         """Starts over from what the store holds."""
         self._earliest_ms = _NEVER_MS

@@ -194,5 +194,7 @@ def _store(
     if old_ms or expires_at_ms:
         context.expiry.move(context.txn, full, old_ms=old_ms, new_ms=expires_at_ms)
     context.revision = revision = context.revision + 1
+    if context.listening:
+        context.touch(b"k" + full, 1)
     keyspace.put(context.txn, full, revision, expires_at_ms, value)
     return revision

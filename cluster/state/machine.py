@@ -73,7 +73,13 @@ class StateMachine:
     @property
     def due_ms(self) -> int:
         """Nothing that waits for its time is due before this, unix milliseconds."""
-        return self._timers.earliest_ms
+        return (
+            0 if self._garbage.pending else min(self._timers.earliest_ms, self._expiry.earliest_ms)
+        )
+
+    def listen(self, *, listening: bool) -> None:
+        """Says whether calls wait for what `take_touched` gives; see `Context.listening`."""
+        self._context.listening = listening
 
     def take_touched(self) -> dict[bytes, int]:
         """Topics for whose waiters something may have arrived, with about how many can be served;

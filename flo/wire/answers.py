@@ -17,7 +17,7 @@ from flo.wire.status import Ran, Reason, Refusal, Status
 if TYPE_CHECKING:
     from flo.wire.codec import Codec
     from flo.wire.messages import Body, Result
-    from flo.wire.registry import Op
+    from flo.wire.op import Op
 
 _REASON_RAN = Struct("<HB")
 
@@ -64,7 +64,9 @@ def encode_answer(
         raise LocalProtocolError(f"revision {revision} has no {op.name}: it cannot be answered")
     if codec.missing is not None and answer == codec.missing:
         return encode_refusal(revision, request_id, _MISSING, extended=extended)
-    return response_frame(revision, request_id, Status.OK, codec.encode_result(answer))
+    encode = codec.encode_extended if extended else None
+    data = codec.encode_result(answer) if encode is None else encode(answer)
+    return response_frame(revision, request_id, Status.OK, data)
 
 
 def encode_refusal(

@@ -17,12 +17,13 @@ from flo.wire.frames import (
     request_frame,
 )
 from flo.wire.payload import EMPTY_PAYLOAD, Payload, join_payload, join_table_payload
-from flo.wire.registry import OP_OF_REQUEST, V2_TABLE_CODES, AnyCodec, Op
+from flo.wire.registry import OP_OF_REQUEST, V2_TABLE_CODES
 from flo.wire.status import Refusal, Status
 from flo.wire.tlv import has_own_tag
 
 if TYPE_CHECKING:
     from flo.wire.messages import Body, CallContext, Result
+    from flo.wire.op import AnyCodec, Op
 
 ANSWER_BYTES_MAX_DEFAULT = 64 << 20
 OUTSTANDING_MAX_DEFAULT = 65_536

@@ -18,7 +18,8 @@ class Codec(NamedTuple, Generic[B, R]):
 
     `decode_request` gets the payload and the value limit in bytes; `decode_result` the answer's
     data and the request it answers. `missing` is the result that this revision says with status
-    "not found".
+    "not found". `encode_extended`, where there is one, writes the result for an extended request:
+    `decode_result` reads that too.
     """
 
     decode_request: Callable[[Payload, int], B]
@@ -26,3 +27,4 @@ class Codec(NamedTuple, Generic[B, R]):
     encode_result: Callable[[R], bytes]
     decode_result: Callable[[bytes, B], R]
     missing: R | None = None
+    encode_extended: Callable[[R], bytes] | None = None

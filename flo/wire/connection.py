@@ -21,12 +21,13 @@ from flo.wire.frames import (
 )
 from flo.wire.limits import VALUE_BYTES_MAX_DEFAULT, check_namespace
 from flo.wire.payload import EMPTY_PAYLOAD, split_payload, split_table_payload
-from flo.wire.registry import OPS, V2_TABLE_CODES, Op
+from flo.wire.registry import OPS, V2_TABLE_CODES
 from flo.wire.status import Ran, Reason, Refusal
 from flo.wire.tlv import has_own_tag, read_context
 
 if TYPE_CHECKING:
     from flo.wire.messages import Body, CallContext
+    from flo.wire.op import Op
 
 __all__ = [
     "Answer",

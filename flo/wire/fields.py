@@ -106,6 +106,11 @@ class Reader:
     def optional_b16(self) -> bytes | None:
         return self.b16() if self.flag() else None
 
+    @property
+    def left(self) -> int:
+        """How many bytes are not yet read."""
+        return self._end - self._at
+
     def finish(self) -> None:
         """Refuses bytes left over."""
         if self._at != self._end:
@@ -169,8 +174,16 @@ def b32(value: bytes) -> bytes:
     return _U32.pack(len(value)) + value
 
 
+def optional_u8(value: int | None) -> bytes:
+    return b"\x00" if value is None else b"\x01" + u8(value)
+
+
 def optional_u16(value: int | None) -> bytes:
     return b"\x00" if value is None else b"\x01" + u16(value)
+
+
+def optional_u32(value: int | None) -> bytes:
+    return b"\x00" if value is None else b"\x01" + u32(value)
 
 
 def optional_u64(value: int | None) -> bytes:

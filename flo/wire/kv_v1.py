@@ -63,7 +63,7 @@ def _seconds(ttl_ms: int) -> int:
 
 
 def _ttl_ms(options: tlv.Options, seconds: int) -> int:
-    ttl_ms = tlv.own_option(options, tlv.TTL_MS, 8)
+    ttl_ms = tlv.exact_option(options, tlv.TTL_MS, 8)
     return check_ttl_ms(seconds * 1000 if ttl_ms is None else ttl_ms)
 
 
@@ -162,6 +162,7 @@ def _decode_mget(payload: Payload, _value_bytes_max: int) -> KvMget:
     check_range("number of keys", count, least=1, most=MGET_KEYS_MAX)
     keys = tuple(reader.b16() for _ in range(count))
     reader.finish()
+    tlv.refuse_transaction(payload.options)
     for key in keys:
         check_key(payload.namespace, key)
     return KvMget(payload.namespace, keys, payload.options.get(tlv.ROUTING_KEY))
@@ -229,6 +230,7 @@ def _decode_scan(payload: Payload, _value_bytes_max: int) -> KvScan:
         limit, cursor = reader.u32(), reader.rest()
     check_range("scan limit", limit, least=0, most=V1_SCAN_LIMIT_MAX)
     check_length("cursor", cursor, V1_CURSOR_BYTES_MAX)
+    tlv.refuse_transaction(options)
     keys_only = tlv.integer_option(options, tlv.KEYS_ONLY, 1) or 0
     return KvScan(namespace, prefix, limit or None, cursor, keys_only > 0)
 

@@ -9,6 +9,22 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
+from flo.wire.group_messages import GroupBody, GroupResult
+from flo.wire.kv_messages import (
+    History,
+    KvHistory,
+    KvJsonDelete,
+    KvJsonGet,
+    KvJsonSet,
+    TxnBegin,
+    TxnBegun,
+    TxnCommit,
+    TxnCommitted,
+    TxnRollback,
+)
+from flo.wire.queue_messages import QueueBody, QueueResult
+from flo.wire.stream_messages import StreamBody, StreamResult
+
 
 class CallContext(NamedTuple):
     """What our own client says about a call, beside the request itself.
@@ -134,7 +150,7 @@ class Pong(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """The version a put made; None inside a transaction."""
+    """The version a write made; None inside a transaction, and where it removed the key."""
 
     version: int | None
 
@@ -240,6 +256,16 @@ Body: TypeAlias = (
     | KvIncr
     | KvExpire
     | KvExists
+    | KvHistory
+    | KvJsonGet
+    | KvJsonSet
+    | KvJsonDelete
+    | TxnBegin
+    | TxnCommit
+    | TxnRollback
+    | QueueBody
+    | StreamBody
+    | GroupBody
     | PartitionTableRequest
     | OpenSession
     | ClusterStatusRequest
@@ -255,6 +281,12 @@ Result: TypeAlias = (
     | Counter
     | Done
     | Exists
+    | History
+    | TxnBegun
+    | TxnCommitted
+    | QueueResult
+    | StreamResult
+    | GroupResult
     | PartitionTable
     | SessionOpened
     | ClusterStatus

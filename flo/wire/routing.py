@@ -1,5 +1,7 @@
 """Where a key lives: a pure function of namespace, key and partition count.
 
+A queue lives where a key of its name does.
+
 Servers and clients must agree on it forever: the partition count is fixed when a cluster is
 founded, and a change here would orphan every stored key. The golden values in the tests pin it.
 """
@@ -7,6 +9,8 @@ founded, and a change here would orphan every stored key. The golden values in t
 from __future__ import annotations
 
 from hashlib import blake2b
+
+_DEAD_LETTER_SUFFIX = b".dlq"
 
 
 def routing_part(key: bytes) -> bytes:
@@ -26,6 +30,17 @@ def routing_part(key: bytes) -> bytes:
         if second >= 0:
             return key[:second]
     return key
+
+
+def stream_home(stream: bytes) -> bytes:
+    """The key that a stream lives at: `partition_of` takes it as the key of the stream.
+
+    A stream of dead letters, `<stream>.dlq`, lives where its stream does, so that a record moves
+    from one to the other in one step; so does one of that stream, and so on.
+    """
+    while stream.endswith(_DEAD_LETTER_SUFFIX) and len(stream) > len(_DEAD_LETTER_SUFFIX):
+        stream = stream[: -len(_DEAD_LETTER_SUFFIX)]
+    return stream
 
 
 def partition_of(namespace: bytes, key: bytes, partition_count: int) -> int:

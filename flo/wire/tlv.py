@@ -27,11 +27,37 @@ TTL_SECONDS = 0x01
 EXPECTED_VERSION = 0x02
 ONLY_IF_ABSENT = 0x03
 ONLY_IF_PRESENT = 0x04
+LIMIT = 0x05
 KEYS_ONLY = 0x06
 ROUTING_KEY = 0x08
 TRANSACTION = 0x09
+PRIORITY = 0x10
+DELAY_MS = 0x11
+VISIBILITY_MS = 0x12
+DEDUP_KEY = 0x13
+COUNT = 0x15
+TO_DEAD_LETTER = 0x16
 BLOCK_MS = 0x17
 WAIT_FOR_CHANGE_MS = 0x18
+STREAM_START = 0x21
+STREAM_END = 0x22
+TAIL = 0x23
+PARTITION = 0x24
+PARTITION_KEY = 0x25
+TRIM_AGE_S = 0x26
+TRIM_BYTES = 0x27
+DRY_RUN = 0x28
+RETAIN_LEN = 0x29
+RETAIN_AGE_S = 0x2A
+RETAIN_BYTES = 0x2B
+FORCE = 0x2C
+ACK_TIMEOUT_MS = 0x30
+MAX_DELIVER = 0x31
+GROUP_MODE = 0x32
+REDELIVERY_DELAY_MS = 0x33
+EXTEND_ACK_MS = 0x38
+MAX_STANDBYS = 0x39
+SLOTS = 0x3A
 
 SESSION = 0xE0
 SEQUENCE = 0xE1
@@ -41,6 +67,8 @@ DEADLINE_MS = 0xE4
 # A time to live that seconds cannot say; it counts when present, the seconds beside it are rounded
 # up.
 TTL_MS = 0xE5
+# The value of an append is a batch of records, as it always is in v2.
+BATCH = 0xE6
 
 _OWN_FIRST = 0xE0
 _OWN_LAST = 0xEF
@@ -89,8 +117,16 @@ def integer_option(options: Options, tag: int, width: int) -> int | None:
     return int.from_bytes(value, "little")
 
 
-def own_option(options: Options, tag: int, width: int) -> int | None:
-    """An integer of our tags: another width is refused."""
+def refuse_transaction(options: Options) -> None:
+    """For operations that only exist outside of transactions: refuses a transaction id."""
+    if integer_option(options, TRANSACTION, 8) is not None:
+        raise refused(
+            Reason.CONFLICTING_FIELDS, "this operation cannot be part of a transaction: send no id"
+        )
+
+
+def exact_option(options: Options, tag: int, width: int) -> int | None:
+    """An integer of our tags, and of any in v2: another width is refused."""
     value = options.get(tag)
     if value is None:
         return None
@@ -109,15 +145,15 @@ def read_context(options: Options) -> CallContext | None:
     """What our own client said about the call; None when it is not our client."""
     if not has_own_tag(options):
         return None
-    consistency = own_option(options, CONSISTENCY, 1) or 0
+    consistency = exact_option(options, CONSISTENCY, 1) or 0
     if consistency > 1:
         raise refused(Reason.OUT_OF_RANGE, f"consistency of {consistency}: 0 or 1 allowed")
     return CallContext(
-        own_option(options, SESSION, 8),
-        own_option(options, SEQUENCE, 8),
-        own_option(options, FLOOR, 8),
+        exact_option(options, SESSION, 8),
+        exact_option(options, SEQUENCE, 8),
+        exact_option(options, FLOOR, 8),
         consistency == 1,
-        own_option(options, DEADLINE_MS, 4),
+        exact_option(options, DEADLINE_MS, 4),
     )
 
 

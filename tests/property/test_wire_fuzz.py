@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 
 from flo.wire import (
     Answer,
+    Body,
     CallContext,
     ClientConnection,
     KvGet,
+    KvHistory,
+    KvJsonDelete,
     KvMget,
     KvScan,
     PartitionTableRequest,
@@ -17,8 +20,20 @@ from flo.wire import (
     Rejected,
     Request,
     ServerConnection,
+    TxnBegin,
+    TxnCommit,
 )
 from flo.wire.frames import CRC_AT, CRC_END, HEADER_BYTES, checksum
+from flo.wire.queue_messages import (
+    QueueDequeue,
+    QueueEnqueue,
+    QueueEnqueueBatch,
+    QueueItem,
+    QueueList,
+    QueuePurge,
+    QueueStats,
+)
+from tests.property import wire_streams
 from tests.unit.wire.vectors import OWN, REQUESTS, RESPONSES
 
 FRAME_BYTES_MAX = 4096
@@ -71,13 +86,38 @@ def test_a_server_never_raises_and_holds_one_frame_at_most(data: bytes, size: in
     assert pieces == ServerConnection(max_frame_bytes=FRAME_BYTES_MAX).receive(data)
 
 
+OWN_CALL = CallContext(deadline_ms=1000)
+# What the client waits for an answer to, numbered from 1.
+CALLS: tuple[tuple[Body, int, CallContext | None], ...] = (
+    (KvGet(b"default", b"k"), 1, None),
+    (KvMget(b"default", (b"a", b"b", b"c")), 2, None),
+    (KvScan(b"default", b""), 1, OWN_CALL),
+    (PartitionTableRequest(), 1, OWN_CALL),
+    (KvHistory(b"default", b"k"), 1, None),
+    (KvHistory(b"default", b"k"), 2, None),
+    (KvJsonDelete(b"default", b"k"), 1, None),
+    (KvJsonDelete(b"default", b"k"), 2, None),
+    (TxnBegin(b"default", b"r"), 1, None),
+    (TxnBegin(b"default", b"r"), 2, None),
+    (TxnCommit(b"default", None, 7), 1, None),
+    (TxnCommit(b"default", None, 7), 2, None),
+    (QueueDequeue(b"default", b"q"), 1, OWN_CALL),
+    (QueueDequeue(b"default", b"q"), 2, None),
+    (QueueEnqueue(b"default", b"q", b"m"), 1, None),
+    (QueueEnqueueBatch(b"default", b"q", (QueueItem(b"m"),)), 1, OWN_CALL),
+    (QueueList(b"default"), 1, OWN_CALL),
+    (QueueStats(b"default", b"q"), 1, OWN_CALL),
+    (QueuePurge(b"default", b"q"), 1, OWN_CALL),
+    *((body, revision, None) for body in wire_streams.CALLS for revision in (1, 2)),
+    *((body, 1, OWN_CALL) for body in wire_streams.CALLS_V1),
+)
+IDS = range(1, len(CALLS) + 1)
+
+
 def busy_client() -> ClientConnection:
     client = ClientConnection(max_frame_bytes=FRAME_BYTES_MAX)
-    own = CallContext(deadline_ms=1000)
-    client.request(KvGet(b"default", b"k"))
-    client.request(KvMget(b"default", (b"a", b"b", b"c")), revision=2)
-    client.request(KvScan(b"default", b""), context=own)
-    client.request(PartitionTableRequest(), context=own)
+    for body, revision, context in CALLS:
+        client.request(body, context=context, revision=revision)
     return client
 
 
@@ -94,13 +134,13 @@ def test_a_client_raises_nothing_but_protocol_errors(data: bytes, size: int) -> 
             break
         assert client.buffered_bytes <= FRAME_BYTES_MAX + size
     assert len({answer.request_id for answer in answers}) == len(answers)
-    assert client.outstanding + len(answers) <= 4
+    assert client.outstanding + len(answers) <= len(IDS)
 
 
 @settings(deadline=None)
-@given(st.sampled_from((1, 2, 3, 4)), st.binary(max_size=80), st.integers(0, 13))
+@given(st.sampled_from(IDS), st.binary(max_size=80), st.integers(0, 13))
 def test_a_client_reads_any_data_or_refuses_it(request_id: int, data: bytes, status: int) -> None:
-    revision = 2 if request_id == 2 else 1
+    _, revision, _ = CALLS[request_id - 1]
     table = (0x2FBA7DD9AE941830 if revision == 2 else 0).to_bytes(8, "little")
     head = b"FLO\x00" + bytes(4) + request_id.to_bytes(8, "little") + bytes(4)
     frame = sealed(head + bytes((revision, status, 0, 0)) + table + data)

@@ -19,11 +19,17 @@ from flo.wire import (
     Deleted,
     Done,
     Exists,
+    History,
+    HistoryEntry,
     KvDelete,
     KvExists,
     KvExpire,
     KvGet,
+    KvHistory,
     KvIncr,
+    KvJsonDelete,
+    KvJsonGet,
+    KvJsonSet,
     KvMget,
     KvPut,
     KvScan,
@@ -43,12 +49,18 @@ from flo.wire import (
     ServerConnection,
     SessionOpened,
     Stored,
+    TxnBegin,
+    TxnBegun,
+    TxnCommit,
+    TxnCommitted,
+    TxnRollback,
     Value,
     ValueEntry,
     Values,
     encode_answer,
     encode_request,
 )
+from tests.property import wire_queues, wire_streams
 
 NO_NUL = st.integers(1, 255)
 
@@ -66,8 +78,11 @@ U32 = st.integers(0, (1 << 32) - 1)
 U16 = st.integers(0, 0xFFFF)
 OPTIONAL_U64 = st.none() | U64
 ROUTING_KEYS = st.none() | st.binary(max_size=255)
+# The key of a transaction, where an option would have no room for it.
+LONG_ROUTING_KEYS = st.binary(min_size=1, max_size=300) | st.just(b"r" * 4096)
 TTLS = st.integers(1, 18_446_744_073_709)
 WAITS = st.integers(0, 300_000)
+PATHS = st.binary(max_size=100) | st.integers(0, 1024).map(lambda size: b"p" * size)
 
 CONTEXTS = st.none() | st.builds(
     CallContext, OPTIONAL_U64, OPTIONAL_U64, OPTIONAL_U64, st.booleans(), st.none() | U32
@@ -108,10 +123,19 @@ COMMON: st.SearchStrategy[Body] = st.one_of(
         KvExpire, NAMESPACES, KEYS, TTLS | st.just(0), OPTIONAL_U64, ROUTING_KEYS, OPTIONAL_U64
     ),
     st.builds(KvExists, NAMESPACES, KEYS, ROUTING_KEYS, OPTIONAL_U64),
+    st.builds(KvHistory, NAMESPACES, KEYS, st.none() | st.integers(1, 65), ROUTING_KEYS),
+    st.builds(KvJsonGet, NAMESPACES, KEYS, PATHS, ROUTING_KEYS),
+    st.builds(KvJsonSet, NAMESPACES, KEYS, PATHS, BLOBS, ROUTING_KEYS),
+    st.builds(KvJsonDelete, NAMESPACES, KEYS, PATHS, ROUTING_KEYS),
+    st.builds(TxnBegin, NAMESPACES, LONG_ROUTING_KEYS),
+    st.builds(TxnCommit, NAMESPACES, st.none(), U64),
+    st.builds(TxnRollback, NAMESPACES, st.none(), U64),
     st.builds(Ping),
 )
 
 V1_ONLY: st.SearchStrategy[Body] = st.one_of(
+    st.builds(TxnCommit, NAMESPACES, LONG_ROUTING_KEYS, U64),
+    st.builds(TxnRollback, NAMESPACES, LONG_ROUTING_KEYS, U64),
     st.builds(PartitionTableRequest),
     st.builds(OpenSession, U16),
     st.builds(ClusterStatusRequest, st.none() | U16, st.booleans()),
@@ -139,16 +163,24 @@ def sent(body: Body, context: CallContext | None, revision: int) -> Request:
 
 
 @settings(deadline=None)
-@given(COMMON | V1_ONLY, CONTEXTS)
+@given(
+    COMMON
+    | V1_ONLY
+    | wire_queues.COMMON
+    | wire_queues.V1_ONLY
+    | wire_streams.COMMON
+    | wire_streams.V1_ONLY,
+    CONTEXTS,
+)
 def test_v1_requests(body: Body, context: CallContext | None) -> None:
     item = sent(body, context, 1)
     assert item.body == body
-    # A TTL below a second travels in a tag of ours, which alone makes the request one of ours.
+    # A TTL below a second and a batch have tags of ours, which alone make a request one of ours.
     assert item.context == context or (context is None and item.context == CallContext())
 
 
 @settings(deadline=None)
-@given(COMMON)
+@given(COMMON | wire_queues.COMMON | wire_streams.COMMON)
 def test_v2_requests(body: Body) -> None:
     item = sent(body, None, 2)
     assert item.body == body
@@ -184,6 +216,19 @@ EXCHANGES: st.SearchStrategy[tuple[Body, Result]] = st.one_of(
     st.tuples(st.just(KvIncr(b"default", b"k")), st.builds(Counter, U64, I64)),
     st.tuples(st.just(KvExpire(b"default", b"k", 1000)), st.just(Done())),
     st.tuples(st.just(KvExists(b"default", b"k")), st.builds(Exists, st.booleans(), U64)),
+    st.tuples(
+        st.just(KvHistory(b"default", b"k")),
+        st.builds(
+            History,
+            st.lists(st.builds(HistoryEntry, U64, I64, BLOBS), max_size=255).map(tuple),
+        ),
+    ),
+    st.tuples(st.just(KvJsonGet(b"default", b"k")), st.builds(Value, U64, BLOBS)),
+    st.tuples(st.just(KvJsonSet(b"default", b"k", b"$", b"1")), st.builds(Stored, U64)),
+    st.tuples(st.just(KvJsonDelete(b"default", b"k")), st.builds(Stored, OPTIONAL_U64)),
+    st.tuples(st.just(TxnBegin(b"default", b"r")), st.builds(TxnBegun, U64, U64)),
+    st.tuples(st.just(TxnCommit(b"default", None, 7)), st.builds(TxnCommitted, U64, U16)),
+    st.tuples(st.just(TxnRollback(b"default", None, 7)), st.just(Done())),
 )
 
 V1_EXCHANGES: st.SearchStrategy[tuple[Body, Result]] = st.one_of(
@@ -232,16 +277,34 @@ def answered(
 
 
 @settings(deadline=None)
-@given(EXCHANGES | V1_EXCHANGES, st.sampled_from([None, CallContext()]))
+@given(
+    EXCHANGES
+    | V1_EXCHANGES
+    | wire_queues.EXCHANGES
+    | wire_queues.V1_EXCHANGES
+    | wire_streams.EXCHANGES
+    | wire_streams.V1_EXCHANGES,
+    st.sampled_from([None, CallContext()]),
+)
 def test_v1_results(exchange: tuple[Body, Result], context: CallContext | None) -> None:
     body, result = exchange
     assert answered(body, result, 1, context) == result
 
 
 @settings(deadline=None)
-@given(EXCHANGES)
+@given(EXCHANGES | wire_queues.EXCHANGES | wire_streams.EXCHANGES)
 def test_v2_results(exchange: tuple[Body, Result]) -> None:
     body, result = exchange
+    assert answered(body, result, 2, None) == result
+
+
+@settings(deadline=None)
+@given(wire_queues.DETAILED_EXCHANGES)
+def test_the_details_of_messages_reach_v2_and_our_own_client(
+    exchange: tuple[Body, Result],
+) -> None:
+    body, result = exchange
+    assert answered(body, result, 1, CallContext()) == result
     assert answered(body, result, 2, None) == result
 
 
@@ -269,6 +332,9 @@ def test_plain_refusals_keep_the_status(refusal: Refusal) -> None:
 def test_every_operation_is_tried(code: int) -> None:
     """The strategies above cover the registry; persist shares the type of expire."""
     tried = {KvPut, KvGet, KvMget, KvDelete, KvScan, KvIncr, KvExpire, KvExists, Ping}
+    tried |= {KvHistory, KvJsonGet, KvJsonSet, KvJsonDelete, TxnBegin, TxnCommit, TxnRollback}
     tried_v1 = {PartitionTableRequest, OpenSession, ClusterStatusRequest}
+    tried |= wire_queues.TRIED | wire_streams.TRIED
+    tried_v1 |= wire_queues.TRIED_V1 | wire_streams.TRIED_V1
     assert OPS[code].request in tried | tried_v1
     assert OPS[code].v2 is None or OPS[code].request in tried

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flo.wire import partition_of, routing_part
+from flo.wire import partition_of, routing_part, stream_home
 
 ALPHABET = st.sampled_from(b"{}:ab")
 KEYS = st.lists(ALPHABET, max_size=12).map(bytes) | st.binary(max_size=40)
@@ -50,3 +50,13 @@ def test_the_fields_of_an_entity_live_together(
     home = partition_of(b"default", entity, count)
     assert partition_of(b"default", field, count) == home
     assert partition_of(b"default", tagged, count) == home
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=10), st.sampled_from((b"", b".dlq", b".dlq.dlq")), KEYS, COUNTS)
+def test_dead_letters_live_with_their_stream(
+    namespace: bytes, end: bytes, name: bytes, count: int
+) -> None:
+    stream = name + end or b"s"
+    home = partition_of(namespace, stream_home(stream), count)
+    assert partition_of(namespace, stream_home(stream + b".dlq"), count) == home

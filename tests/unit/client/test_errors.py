@@ -16,12 +16,14 @@ from flo import (
     BlockTooLongError,
     ConflictError,
     ConnectionFailedError,
+    CrossShardError,
     FloClient,
     FloError,
     GenericServerError,
     KeyTooLargeError,
     KVExpireOptions,
     NamespaceTooLargeError,
+    NoSuchTransactionError,
     NotConnectedError,
     NotFoundError,
     OverloadedError,
@@ -34,6 +36,7 @@ from flo import (
     ServerError,
     StatusCode,
     TableMismatchError,
+    TransactionTooLargeError,
     UnavailableError,
     UnexpectedEofError,
     ValidationError,
@@ -73,7 +76,7 @@ def call(*, is_write: bool = True, may_have_run: bool = False) -> Call:
 
 class TestTree:
     def test_is_as_large_as_it_should_be(self) -> None:
-        assert len(tree()) == len(set(tree())) == 29
+        assert len(tree()) == len(set(tree())) == 32
 
     @pytest.mark.parametrize("kind", tree())
     def test_each_is_exported_documented_and_states_its_facts(self, kind: type[FloError]) -> None:
@@ -130,6 +133,23 @@ class TestFacts:
         assert (error.reason, error.ran, error.outcome) == (reason, Ran.NO, "not_applied")
         assert error.status_code == int(STATUS_OF_REASON[reason])
         assert str(error).startswith("kv.put of 'key' in namespace 'n': why")
+
+    @pytest.mark.parametrize(
+        ("reason", "kind", "parent"),
+        [
+            (Reason.NO_SUCH_TRANSACTION, NoSuchTransactionError, NotFoundError),
+            (Reason.WRONG_ROUTING_KEY, CrossShardError, BadRequestError),
+            (Reason.TXN_TOO_LARGE, TransactionTooLargeError, BadRequestError),
+        ],
+    )
+    def test_reasons_with_a_class_of_their_own(
+        self, reason: Reason, kind: type[ServerError], parent: type[ServerError]
+    ) -> None:
+        error = refusal_error(call(), Refusal(reason, Ran.NO, "why"))
+        assert type(error) is kind
+        # The official client knows the parent alone.
+        assert issubclass(kind, parent)
+        assert kind().status_code is parent().status_code is error.status_code
 
     def test_a_status_without_a_class_is_generic(self) -> None:
         error = refusal_error(call(), Refusal(Reason.UNCLASSIFIED, Ran.NO, "", Status.GROUP_LOCKED))

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 from cluster.config import Limits
 from cluster.gateway import Gateway
-from cluster.operations import Answer
+from cluster.operation import Answer
 from cluster.router import DoneCallback, Router
 from flo.wire.connection import Request, encode_request
 from flo.wire.frames import HEADER_BYTES, RESPONSE_HEADER

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import ParamSpec, TypeVar
 
+from cluster.calls import Call
 from cluster.config import Limits
 from cluster.dispatch import Dispatcher
 from cluster.forwarding import Forwarding
-from cluster.operations import Answer
+from cluster.operation import Answer
 from cluster.partition import Partition
 from cluster.raft.group import RaftGroup
 from cluster.raft.types import GroupConfig, NodeId
@@ -57,6 +58,8 @@ class Answers:
     """What the router answered to one request."""
 
     given: list[Answer] = field(default_factory=list[Answer])
+    call: Call | None = None
+    """Set when it may wait."""
 
     @property
     def answer(self) -> Answer:
@@ -204,7 +207,7 @@ class SmallCluster:
     ) -> Answers:
         answers = Answers()
         request = Request(revision, 1, OP_OF_REQUEST[type(body)], body, context)
-        self.nodes[node].router.run(request, answers.given.append)
+        answers.call = self.nodes[node].router.run(request, answers.given.append)
         return answers
 
     def run(

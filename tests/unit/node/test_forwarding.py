@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from cluster.config import Limits
-from cluster.forwarding import FORWARD, FORWARD_REPLY, Forwarding
+from cluster.forwarding import FORWARD, FORWARD_CANCEL, FORWARD_REPLY, Forwarding
 from cluster.raft.messages import MalformedMessageError
 from cluster.state.commands import DELETE, EXPIRE, INCR, OPEN_SESSION, PUT
 from flo.wire.messages import (
@@ -220,7 +220,7 @@ GOOD: list[object] = [FORWARD, 0, 1, WRITE, PUT, TRIPLE, [b"ns", b"k", b"v", 0, 
         [FORWARD, [0], *GOOD[2:]],
         [FORWARD, None, *GOOD[2:]],
         [*GOOD[:2], b"id", *GOOD[3:]],
-        [*GOOD[:3], 3, *GOOD[4:]],
+        [*GOOD[:3], 4, *GOOD[4:]],
         [*GOOD[:3], [], *GOOD[4:]],
         [*GOOD[:4], [PUT], *GOOD[5:]],
         [*GOOD[:4], {}, *GOOD[5:]],
@@ -230,6 +230,8 @@ GOOD: list[object] = [FORWARD, 0, 1, WRITE, PUT, TRIPLE, [b"ns", b"k", b"v", 0, 
         [*GOOD[:6], b"args"],
         [*GOOD[:6], {}],
         [FORWARD_REPLY],
+        [FORWARD_CANCEL],
+        [FORWARD_CANCEL, 0, b"1"],
         [FORWARD_REPLY, 0, 1, RESULT],
         [FORWARD_REPLY, 0, [1], RESULT, [0]],
         [FORWARD_REPLY, 0, None, RESULT, [0]],

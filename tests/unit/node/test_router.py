@@ -5,7 +5,8 @@ from typing import cast
 import pytest
 
 from cluster.config import Limits
-from cluster.operations import KEY_OPERATIONS, Answer, to_answer
+from cluster.operation import Answer, to_answer
+from cluster.operations import OPERATIONS
 from flo.wire.answers import encode_answer
 from flo.wire.messages import (
     Body,
@@ -33,10 +34,12 @@ from flo.wire.messages import (
     ValueEntry,
     Values,
 )
-from flo.wire.registry import OPS, Op
+from flo.wire.op import Op
+from flo.wire.registry import OPS
 from flo.wire.routing import partition_of
 from flo.wire.status import Ran, Reason, Refusal
 from tests.unit.node.small_cluster import SmallCluster
+from tests.unit.wire.vectors import OWN_REQUESTS, SERVED_REQUESTS, request_of
 
 NS = b"default"
 BODIES: dict[int, Body] = {
@@ -78,16 +81,16 @@ def refusal(answer: Answer) -> tuple[Reason, Ran]:
     return answer.reason, answer.ran
 
 
-@pytest.mark.parametrize("op", OPS.values(), ids=lambda op: cast(Op, op).name)
-def test_every_operation_of_the_registry_is_served(cluster: SmallCluster, op: Op) -> None:
-    assert op.code in BODIES, "give this test a request of the new operation"
-    body = BODIES[op.code]
+@pytest.mark.parametrize("code", BODIES)
+def test_operations_of_the_registry_are_served(cluster: SmallCluster, code: int) -> None:
+    op = OPS[code]
+    body = BODIES[code]
     assert type(body) is op.request
     cluster.run(KvPut(NS, b"k", b"v"))
     answer = cluster.run(body)
     assert type(answer) is op.result
     if op.routing == "key":
-        assert KEY_OPERATIONS[op.code].is_write == (op.kind == "write")
+        assert OPERATIONS[op.code].is_write == (op.kind == "write")
     for revision, codec in ((1, op.v1), (2, op.v2)):
         if codec is not None:
             assert encode_answer(revision, 1, op, answer)
@@ -95,9 +98,19 @@ def test_every_operation_of_the_registry_is_served(cluster: SmallCluster, op: Op
 
 def test_no_operation_is_served_that_the_registry_does_not_know(cluster: SmallCluster) -> None:
     """Rows and methods that no request can reach."""
-    assert all(OPS[code].routing == "key" for code in KEY_OPERATIONS)
+    assert all(OPS[code].routing == "key" for code in OPERATIONS)
     others = set(vars(cluster.nodes[1].router)["_others"])
-    assert others == {op.request for op in OPS.values() if op.routing != "key"}
+    served = {op.request for op in OPS.values() if op.code in BODIES}
+    assert others == served - {OPS[code].request for code in OPERATIONS}
+    assert set(OPERATIONS) <= set(BODIES), "give this test a request of the new operation"
+
+
+@pytest.mark.parametrize(
+    "op", [op for op in OPS.values() if op.code not in BODIES], ids=lambda op: cast(Op, op).name
+)
+def test_an_operation_that_no_node_serves_is_refused(cluster: SmallCluster, op: Op) -> None:
+    vector = next(v for v in (*SERVED_REQUESTS, *OWN_REQUESTS) if v.code == op.code)
+    assert refusal(cluster.run(request_of(vector))) == (Reason.UNKNOWN_OP, Ran.NO)
 
 
 @pytest.mark.parametrize("prefix", [b"_action:", b"_worker:", b"_sys:", b"_internal:", b"_flo:"])
@@ -135,10 +148,6 @@ def test_a_key_that_only_resembles_a_reserved_one_is_served(cluster: SmallCluste
 )
 def test_there_are_no_transactions(cluster: SmallCluster, body: Body) -> None:
     assert refusal(cluster.run(body)) == (Reason.NO_SUCH_TRANSACTION, Ran.NO)
-
-
-def test_a_waiting_get_is_refused(cluster: SmallCluster) -> None:
-    assert refusal(cluster.run(KvGet(NS, b"k", wait_ms=1000)))[1] is Ran.NO
 
 
 def test_a_routing_key_does_not_move_the_key(cluster: SmallCluster) -> None:
@@ -339,20 +348,20 @@ def test_two_sessions_are_not_the_same(cluster: SmallCluster) -> None:
 
 
 def test_a_code_that_this_version_does_not_know_leaves_the_outcome_open() -> None:
-    answer = to_answer(KEY_OPERATIONS[0x100], (444, 1))
+    answer = to_answer(OPERATIONS[0x100], (444, 1))
     assert refusal(answer) == (Reason.UNCLASSIFIED, Ran.UNKNOWN)
 
 
-@pytest.mark.parametrize("code", KEY_OPERATIONS)
+@pytest.mark.parametrize("code", OPERATIONS)
 @pytest.mark.parametrize("result", [(0,), (0, 1), (0, b"x", None, 3, 4), (0, None)])
 def test_a_kept_result_of_another_operation_is_no_mistake_of_ours(
     code: int, result: tuple[object, ...]
 ) -> None:
     """A client that uses a sequence for two operations gets the first one's result for both."""
-    to_answer(KEY_OPERATIONS[code], result)
+    to_answer(OPERATIONS[code], result)
 
 
 def test_a_sequence_used_for_two_operations_is_refused() -> None:
-    answer = to_answer(KEY_OPERATIONS[0x10B], (0, 7))
+    answer = to_answer(OPERATIONS[0x10B], (0, 7))
     assert isinstance(answer, Refusal)
     assert (answer.reason, answer.ran) == (Reason.CONFLICTING_FIELDS, Ran.NO)

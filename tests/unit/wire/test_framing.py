@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from flo.wire import ClientConnection, KvGet, KvPut, Rejected, Request, ServerConnection
 from flo.wire.frames import CRC_AT, CRC_END, HEADER_BYTES, checksum
-from tests.unit.wire.vectors import OWN, REQUESTS, RESPONSES, SERVED_REQUESTS, Vector
+from tests.unit.wire.vectors import OWN, REQUESTS, RESPONSES, SERVED_REQUESTS
+
+if TYPE_CHECKING:
+    from tests.unit.wire.vector_files import Vector
 
 FRAMES = [
     pytest.param(frame, id=vector.name)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from flo.wire import OP_OF_REQUEST, OPS, Op
+from flo.wire.op import Routing
 from flo.wire.registry import V2_TABLE_CODES
 from tests.unit.wire.vectors import (
     OTHER_REQUESTS,
@@ -26,13 +29,17 @@ def test_a_row_is_complete(code: int, op: Op) -> None:
     assert op.code == code
     assert op.name
     assert op.kind in ("read", "write", "node")
-    assert op.routing in ("key", "keys", "all", "partition", "none")
+    assert op.routing in get_args(Routing)
     assert op.v1 is not None
     assert (op.kind == "node") == (op.routing == "none")
     assert op.idempotent or op.kind == "write"
     fields = getattr(op.request, "_fields", ())
-    assert ("key" in fields) == (op.routing == "key")
+    assert bool({"key", "queue"} & set(fields)) == (op.routing == "key")
     assert ("keys" in fields) == (op.routing == "keys")
+    assert ("stream" in fields) == (op.routing == "stream")
+    begins_or_ends = "routing_key" in fields and not {"key", "keys"} & set(fields)
+    assert begins_or_ends == (op.routing in ("routing_key", "txn"))
+    assert op.routing != "txn" or "txn" in fields
 
 
 @pytest.mark.parametrize(("code", "op"), ROWS, ids=name)
@@ -61,4 +68,7 @@ def test_names_and_numbers_are_unique() -> None:
 def test_v2_table_operations_are_the_specified_ones() -> None:
     table = (0x100, 0x101, 0x102, 0x103, 0x104, 0x105, 0x10B, 0x10C, 0x10D, 0x10E)
     assert {*table, 0x110, 0x111, 0x112, 0x113, 0x115, 0x302, 0x323} == V2_TABLE_CODES
-    assert all(op.v2 is None or code in V2_TABLE_CODES for code, op in OPS.items() if code)
+    outside = {
+        op.name.split(".")[0] for code, op in OPS.items() if code not in V2_TABLE_CODES and op.v2
+    }
+    assert outside <= {"ping", "queue", "stream"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from flo.wire import OPS, Reason, Rejected, Request, ServerConnection, encode_request
@@ -11,11 +13,13 @@ from tests.unit.wire.vectors import (
     OWN_REQUESTS,
     REQUESTS,
     SERVED_REQUESTS,
-    Vector,
     context_of,
     decoded_request_of,
     request_of,
 )
+
+if TYPE_CHECKING:
+    from tests.unit.wire.vector_files import Vector
 
 ALL_SERVED = [*SERVED_REQUESTS, *OWN_REQUESTS]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from flo.wire import partition_of, routing_part
+from flo.wire import partition_of, routing_part, stream_home
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,41 @@ def test_routing_part(key: bytes, part: bytes) -> None:
 def test_golden_partitions(namespace: bytes, key: bytes, number: int) -> None:
     for partition_count in (1, 2, 8, 13, 64, 65_535):
         assert partition_of(namespace, key, partition_count) == number % partition_count
+
+
+@pytest.mark.parametrize(
+    ("stream", "home"),
+    [
+        (b"events", b"events"),
+        (b"events.dlq", b"events"),
+        (b"events.dlq.dlq", b"events"),
+        (b"events.dlq.x", b"events.dlq.x"),
+        (b"eventsdlq", b"eventsdlq"),
+        (b"shop:events:eu.dlq", b"shop:events:eu"),
+        (b"{shop}events.dlq", b"{shop}events"),
+        (b"{shop.dlq}", b"{shop.dlq}"),
+        (b".dlq", b".dlq"),
+        (b".dlq.dlq", b".dlq"),
+    ],
+)
+def test_dead_letters_live_with_their_stream(stream: bytes, home: bytes) -> None:
+    assert stream_home(stream) == home
+
+
+@pytest.mark.parametrize(
+    ("stream", "number"),
+    [
+        (b"events", 990124125901707855),
+        (b"events.dlq", 990124125901707855),
+        (b"shop:events", 6341829817891979751),
+        (b"shop:events.dlq", 6341829817891979751),
+        (b"{tag}:a.dlq", 12397483382894946665),
+    ],
+)
+def test_golden_partitions_of_streams(stream: bytes, number: int) -> None:
+    for partition_count in (1, 2, 8, 13, 64, 65_535):
+        home = stream_home(stream)
+        assert partition_of(b"default", home, partition_count) == number % partition_count
 
 
 def test_keys_spread_over_the_partitions() -> None:

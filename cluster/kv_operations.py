@@ -1,0 +1,124 @@
+"""The operations on keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from cluster.operation import Operation, Placed, row
+from cluster.queries import EXISTS, GET, WAIT_GET, Result
+from cluster.state.commands import DELETE, EXPIRE, INCR, PUT
+from flo.wire import messages as wire
+from flo.wire.status import Ran, Reason, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.operation import Arguments
+
+RESERVED_PREFIXES = (b"_action:", b"_worker:", b"_sys:", b"_internal:", b"_flo:")
+
+KeyBody: TypeAlias = (
+    wire.KvPut | wire.KvGet | wire.KvDelete | wire.KvIncr | wire.KvExpire | wire.KvExists
+)
+
+
+def _refuse_early(placed: Placed) -> Refusal | None:
+    body = cast("KeyBody", placed)
+    if body.key.startswith(RESERVED_PREFIXES):
+        return Refusal(Reason.RESERVED_KEY, Ran.NO, "keys that begin with this are reserved")
+    if body.txn is not None:
+        message = f"transaction {body.txn} is not open"
+        return Refusal(Reason.NO_SUCH_TRANSACTION, Ran.NO, message)
+    return None
+
+
+def _key(body: KeyBody) -> bytes:
+    return body.key
+
+
+def _put_arguments(body: wire.KvPut) -> Arguments:
+    flags = body.if_absent | body.if_present << 1
+    return body.namespace, body.key, body.value, body.ttl_ms or 0, flags, body.cas
+
+
+def _delete_arguments(body: wire.KvDelete) -> Arguments:
+    return body.namespace, body.key, body.cas
+
+
+def _incr_arguments(body: wire.KvIncr) -> Arguments:
+    return body.namespace, body.key, body.delta
+
+
+def _expire_arguments(body: wire.KvExpire) -> Arguments:
+    return body.namespace, body.key, body.ttl_ms, body.cas
+
+
+def _key_arguments(body: wire.KvGet | wire.KvExists) -> Arguments:
+    return body.namespace, body.key
+
+
+def _wait_arguments(body: wire.KvGet) -> Arguments:
+    return body.namespace, body.key, body.wait_for_change, -1
+
+
+def _wait_ms(placed: Placed) -> int:
+    return cast("wire.KvGet", placed).wait_ms
+
+
+def _stored(result: Result) -> wire.Result:
+    return wire.Stored(cast(int, result[1]))
+
+
+def _value(result: Result) -> wire.Result:
+    return wire.Value(cast(int, result[1]), cast(bytes, result[2]))
+
+
+def _deleted(result: Result) -> wire.Result:
+    return wire.Deleted(bool(result[1]))
+
+
+def _counter(result: Result) -> wire.Result:
+    return wire.Counter(cast(int, result[1]), cast(int, result[2]))
+
+
+def _done(_result: Result) -> wire.Result:
+    return wire.Done()
+
+
+def _exists(result: Result) -> wire.Result:
+    return wire.Exists(bool(result[1]), cast(int, result[2]))
+
+
+def _write(
+    code: int,
+    arguments: Callable[..., Arguments],
+    answer: Callable[[Result], wire.Result],
+) -> Operation:
+    return row(code, _key, arguments, answer, is_write=True)._replace(early=_refuse_early)
+
+
+def _read(
+    code: int,
+    arguments: Callable[..., Arguments],
+    answer: Callable[[Result], wire.Result],
+) -> Operation:
+    return row(code, _key, arguments, answer, is_write=False)._replace(early=_refuse_early)
+
+
+_GET = _read(GET, _key_arguments, _value)._replace(
+    wait_ms=_wait_ms,
+    waiting=_read(WAIT_GET, _wait_arguments, _value)._replace(
+        empty=Refusal(Reason.NOT_FOUND, Ran.NO, "no such key")
+    ),
+)
+
+KV_OPERATIONS: dict[int, Operation] = {
+    0x100: _write(PUT, _put_arguments, _stored),
+    0x101: _GET,
+    0x103: _write(DELETE, _delete_arguments, _deleted),
+    0x10B: _write(INCR, _incr_arguments, _counter),
+    0x113: _write(EXPIRE, _expire_arguments, _done),
+    0x114: _write(EXPIRE, _expire_arguments, _done),
+    0x115: _read(EXISTS, _key_arguments, _exists),
+}
+"""By the wire's operation code."""
