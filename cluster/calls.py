@@ -7,7 +7,7 @@ distinguishes "did not run" from "nobody knows".
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, cast
 
 from cluster.queries import Result
 from cluster.raft.types import NodeId
@@ -228,8 +228,12 @@ def bytes_of(args: Iterable[object]) -> int:
     for arg in args:
         if type(arg) is bytes:
             size += len(arg)
+        elif type(arg) is tuple or type(arg) is list:
+            size += bytes_of(cast("Iterable[object]", arg)) + _NESTED_OVERHEAD_BYTES
     return size
 
+
+_NESTED_OVERHEAD_BYTES = 16
 
 _NOT_RUN: dict[int, str] = {
     Reason.SHARD_BUSY: "the partition has too many commands waiting: try again later",

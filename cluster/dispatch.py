@@ -8,6 +8,7 @@ from cluster.calls import Call, Outcome, Wait, bytes_of
 from cluster.node_sessions import NodeSession
 from cluster.raft.types import NodeId
 from cluster.state.commands import OPEN_SESSION, Command, is_command
+from cluster.transactions import TRANSACTION_CALLS
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
@@ -338,6 +339,8 @@ class Dispatcher:
             call.wait_until and not call.session and not self._sessions[call.partition].assign(call)
         ):
             return
+        elif call.code in TRANSACTION_CALLS:
+            local.transact(call.code, (call.session, call.sequence, call.floor), call.args, call)
         elif local.group.accepts_proposals:
             command = (call.code, call.session, call.sequence, call.floor, *call.args)
             call.in_progress = True

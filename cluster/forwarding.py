@@ -9,6 +9,7 @@ from cluster.raft.messages import MalformedMessageError
 from cluster.raft.types import NodeId
 from cluster.state.commands import Command, is_command
 from cluster.topics import topics_of
+from cluster.transactions import is_transaction_call
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
@@ -130,6 +131,10 @@ class Forwarding:
             self._wait(node, partition_id, code, args, waiter, cast(int, triple[0]))
         elif mode == _WRITE:
             command = cast(Command, (code, *triple, *args))
+            if is_transaction_call(code, args):
+                partition.transact(code, cast("tuple[int, int, int]", tuple(triple)), args, waiter)
+                self._request_turn(partition)
+                return
             if not is_command(command):
                 # A newer node knows an operation that this one must not let into the log.
                 waiter.on_result((Reason.UNKNOWN_OP,))

@@ -26,10 +26,11 @@ def _refuse_early(placed: Placed) -> Refusal | None:
     body = cast("KeyBody", placed)
     if body.key.startswith(RESERVED_PREFIXES):
         return Refusal(Reason.RESERVED_KEY, Ran.NO, "keys that begin with this are reserved")
-    if body.txn is not None:
-        message = f"transaction {body.txn} is not open"
-        return Refusal(Reason.NO_SUCH_TRANSACTION, Ran.NO, message)
     return None
+
+
+def _txn(placed: Placed) -> int | None:
+    return cast("KeyBody", placed).txn
 
 
 def _key(body: KeyBody) -> bytes:
@@ -89,12 +90,26 @@ def _exists(result: Result) -> wire.Result:
     return wire.Exists(bool(result[1]), cast(int, result[2]))
 
 
+def _stored_in_transaction(_result: Result) -> wire.Result:
+    return wire.Stored(None)
+
+
+def _deleted_in_transaction(_result: Result) -> wire.Result:
+    return wire.Deleted(None)
+
+
+def _counter_in_transaction(result: Result) -> wire.Result:
+    return wire.Counter(None, cast(int, result[2]))
+
+
 def _write(
     code: int,
     arguments: Callable[..., Arguments],
     answer: Callable[[Result], wire.Result],
 ) -> Operation:
-    return row(code, _key, arguments, answer, is_write=True)._replace(early=_refuse_early)
+    return row(code, _key, arguments, answer, is_write=True)._replace(
+        early=_refuse_early, txn=_txn, in_transaction=_IN_TRANSACTION[code]
+    )
 
 
 def _read(
@@ -102,9 +117,17 @@ def _read(
     arguments: Callable[..., Arguments],
     answer: Callable[[Result], wire.Result],
 ) -> Operation:
-    return row(code, _key, arguments, answer, is_write=False)._replace(early=_refuse_early)
+    return row(code, _key, arguments, answer, is_write=False)._replace(
+        early=_refuse_early, txn=_txn, in_transaction=answer
+    )
 
 
+_IN_TRANSACTION: dict[int, Callable[[Result], wire.Result]] = {
+    PUT: _stored_in_transaction,
+    DELETE: _deleted_in_transaction,
+    INCR: _counter_in_transaction,
+    EXPIRE: _done,
+}
 _GET = _read(GET, _key_arguments, _value)._replace(
     wait_ms=_wait_ms,
     waiting=_read(WAIT_GET, _wait_arguments, _value)._replace(

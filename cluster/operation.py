@@ -44,6 +44,10 @@ class Operation(NamedTuple):
     """How long the request waits for something to come; 0 does not."""
     waiting: Operation | None = None
     """What is done instead when it waits; without one, the same."""
+    txn: Callable[[Placed], int | None] | None = None
+    """The transaction that the request is part of."""
+    in_transaction: Callable[[Result], wire.Result] | None = None
+    """Its answer there; without it the operation cannot be part of one."""
     empty: wire.Result | Refusal | None = None
     """The answer when nothing was there, or came in time."""
 
@@ -106,5 +110,13 @@ _MESSAGES: dict[int, Callable[[Result], str]] = {
     Reason.NOT_FOUND: lambda _: "no such key",
     Reason.WRONG_TYPE: lambda _: "the value is no counter: it is not 8 bytes long",
     Reason.OUT_OF_RANGE: lambda _: "the counter would leave the signed 64-bit range",
+    Reason.NO_SUCH_TRANSACTION: lambda _: (
+        "the transaction is not open: it ended, was idle for a minute, or its leader changed"
+    ),
+    Reason.TXN_TOO_LARGE: lambda _: (
+        "a transaction has at most 256 operations and 1 MiB of keys and"
+        " values; it stays open without this one"
+    ),
+    Reason.TOO_MANY_TRANSACTIONS: lambda _: "this node has too many open transactions",
     Reason.INTERNAL: lambda _: "the node made a mistake; its log has the details",
 }

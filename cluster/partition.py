@@ -6,10 +6,12 @@ result, `not_leader` (nothing was appended), or `unknown` (it may or may not be 
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
+from cluster.calls import bytes_of
+from cluster.commits import Collecting
 from cluster.expansions import EXPANSIONS, Expansion
-from cluster.partition_reads import BUGS, PartitionReads, Waiter
+from cluster.partition_reads import BUGS, TRANSACT, PartitionReads, Waiter
 from cluster.queries import View
 from cluster.raft.messages import SNAPSHOT_KINDS, MalformedMessageError
 from cluster.raft.pending import PendingTable
@@ -19,6 +21,7 @@ from cluster.stamps import Stamps
 from cluster.state.commands import Command, encode_entry
 from cluster.state.errors import CorruptState, StoreFull, UnknownCommand
 from cluster.storage.wal_errors import WalDamaged, WalFailed
+from cluster.transactions import TXN_COMMIT_ASKED, Budget, Transactions
 from cluster.waiting import Waiting
 from flo.wire.status import Reason
 
@@ -77,6 +80,7 @@ class Partition:
         limits: "Limits",
         has_room: Callable[[NodeId], bool] = lambda _peer: True,
         transfer_config: TransferConfig | None = None,
+        transaction_budget: Budget | None = None,
     ) -> None:
         self.partition_id = partition_id
         self.group = group
@@ -124,7 +128,10 @@ class Partition:
         """Calls that found nothing here and wait for it to come."""
         self._time_due = False
         """Something waits for a time that has come: an entry has to carry it."""
-        self._reads = PartitionReads(partition_id, group, replica, self._stamps)
+        self.transactions = Transactions(partition_id, clock, transaction_budget or Budget())
+        self._reads = PartitionReads(
+            partition_id, group, replica, self._stamps, transactions=self.transactions
+        )
         self._led_term = 0
         self._leader_seen: NodeId = 0
 
@@ -158,6 +165,15 @@ class Partition:
             waiter.on_result((Reason.SHARD_BUSY,))
         else:
             self._reads.add(code, args, waiter)
+
+    def transact(
+        self, code: int, triple: tuple[int, int, int], args: Sequence[object], waiter: Waiter
+    ) -> None:
+        """A call of a transaction that is open here; see `cluster.transactions`."""
+        if code == TXN_COMMIT_ASKED:
+            txn_id = cast(int, args[1])
+            waiter = Collecting(self.transactions, txn_id, triple, self.submit, waiter)
+        self.read(TRANSACT, (code, *triple[:2], *args), waiter)
 
     def read_stale(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
         """Answers from what this replica has applied, however old that is."""
@@ -203,6 +219,7 @@ class Partition:
             except BROKEN as error:
                 self._break(error)
         self.waiting.end_overdue(self._clock.monotonic())
+        self.transactions.end_idle()
         self._time_due = self._is_time_due()
 
     def before_sync(self) -> None:
@@ -294,7 +311,7 @@ class Partition:
         limits = self._limits
         count, nbytes = 0, 0
         for command in self._queue:
-            size = _size_of(command)
+            size = _COMMAND_OVERHEAD_BYTES + bytes_of(command)
             full = nbytes + size > limits.batch_bytes_max or count == limits.batch_commands_max
             if count and full:
                 break
@@ -391,6 +408,7 @@ class Partition:
             for waiter in batch.waiters:
                 waiter.on_unknown()
         self._in_log_commands = self._in_log_bytes = 0
+        self.transactions.forget_all()
         for call in self.waiting.take_all():
             call.on_not_leader(leader)
         queued, self._queue_waiters = self._queue_waiters, []
@@ -430,11 +448,3 @@ def _ignore_snapshot(_partition: int, _incoming: "Incoming") -> None:
 
 def _tell_nobody(_partition: int, _leader: NodeId) -> None:
     """Before a node is listening."""
-
-
-def _size_of(command: Command) -> int:
-    size = _COMMAND_OVERHEAD_BYTES
-    for field in command:
-        if isinstance(field, bytes):
-            size += len(field)
-    return size

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from cluster.raft.group import RaftGroup
     from cluster.replica import Replica
     from cluster.stamps import Stamps
+    from cluster.transactions import Transactions
 
 logger = logging.getLogger("flo.partition")
+
+TRANSACT = 0x10100
+"""A call of a transaction, among the reads."""
 
 BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What only a mistake of ours raises."""
@@ -57,9 +61,16 @@ class PartitionReads:
     """Reads of one partition. `waiting` counts all that have no answer yet."""
 
     def __init__(
-        self, partition_id: int, group: "RaftGroup", replica: "Replica", stamps: "Stamps"
+        self,
+        partition_id: int,
+        group: "RaftGroup",
+        replica: "Replica",
+        stamps: "Stamps",
+        *,
+        transactions: "Transactions",
     ) -> None:
         self.waiting = 0
+        self._transactions = transactions
         self.served = 0
         """Reads answered since the node started, for the status document."""
         self._partition_id = partition_id
@@ -147,6 +158,11 @@ class PartitionReads:
     def query(self, view: View, code: int, args: Sequence[object]) -> Result:
         """Runs one query. A read changes nothing: a mistake costs its answer, not the replica."""
         try:
+            if code == TRANSACT:
+                # It is no read, but needs to know the same: that this replica leads, and all that
+                # was answered before.
+                term = self._group.leads_term
+                return self._transactions.run(view.txn, view.now_ms, term, args)
             return QUERIES[code](view, args)
         except BUGS:
             logger.exception("partition %d: query 0x%x failed", self._partition_id, code)

@@ -63,6 +63,15 @@ class View:
         self._stamp_ms = stamp_ms
         self._now_ms = stamp_ms if now_ms is None else now_ms
 
+    @property
+    def txn(self) -> ReadTransaction:
+        return self._txn
+
+    @property
+    def now_ms(self) -> int:
+        """By the leader's clock, or the applied stamp."""
+        return self._now_ms
+
     def get(self, namespace: bytes, key: bytes) -> Record | None:
         record = kv_get(self._txn, self._stamp_ms, namespace, key)
         if record is not None:

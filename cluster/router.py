@@ -12,7 +12,9 @@ from cluster.operations import OPERATIONS
 from cluster.queries import MGET, SCAN
 from cluster.scan_cursors import CursorError, ScanCursors
 from cluster.topics import topics_of
+from cluster.transaction_calls import TransactionCalls
 from flo.wire import messages as wire
+from flo.wire.kv_messages import TxnBegin, TxnCommit, TxnRollback
 from flo.wire.routing import partition_of
 from flo.wire.status import Ran, Reason, Refusal
 
@@ -57,12 +59,16 @@ class Router:
         self._describe = describe
         self._rng = rng
         self._limits = limits
+        self._transactions = TransactionCalls(dispatcher, partition_count)
         self._others: dict[type[wire.Body], Callable[[Request, DoneCallback], None]] = {
             wire.Ping: self._ping,
             wire.KvMget: self._mget,
             wire.KvScan: self._scan,
             wire.PartitionTableRequest: self._partition_table,
             wire.OpenSession: self._open_session,
+            TxnBegin: self._transactions.begin,
+            TxnCommit: self._transactions.commit,
+            TxnRollback: self._transactions.rollback,
             wire.ClusterStatusRequest: self._cluster_status,
         }
 
@@ -79,6 +85,10 @@ class Router:
         refusal = operation.early(body) if operation.early is not None else None
         if refusal is not None:
             done(refusal)
+            return None
+        txn = operation.txn(body) if operation.txn is not None else None
+        if txn is not None:
+            self._transactions.operate(request, operation, txn, done)
             return None
         wait_ms = operation.wait_ms(body) if operation.wait_ms is not None else 0
         if wait_ms:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from cluster.state.errors import UnknownCommand
 from cluster.state.fields import HEAD, I64, NAME, OPTIONAL_U64, U64, VALUE, Layout, Number, is_row
 from cluster.state.packing import pack, unpack
+from cluster.state.txn_commands import fields_of_commit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +57,7 @@ _FIELDS: dict[object, Layout] = {
     EXPIRE: (*HEAD, NAME, NAME, U64, _CAS),
     OPEN_SESSION: (*HEAD, U64),
 }
+_FIELDS |= fields_of_commit({code: _FIELDS[code] for code in (PUT, DELETE, INCR, EXPIRE)})
 _FIELD_COUNTS = {code: len(fields) for code, fields in _FIELDS.items()}
 
 Result: TypeAlias = tuple[Item, ...]

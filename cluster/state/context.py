@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from cluster.state.expiry import ExpiryIndex
+from cluster.state.garbage import Garbage
+from cluster.state.sessions import Sessions
+from cluster.state.timers import Timers
+from cluster.state.txn_outcomes import Outcomes
+
 if TYPE_CHECKING:
-    from cluster.state.expiry import ExpiryIndex
-    from cluster.state.garbage import Garbage
-    from cluster.state.sessions import Sessions
+    from collections.abc import Generator
+
     from cluster.state.store import WriteTransaction
-    from cluster.state.timers import Timers
 
 
 class Context:
@@ -26,6 +31,8 @@ class Context:
         "garbage",
         "last_id",
         "listening",
+        "one_revision",
+        "outcomes",
         "revision",
         "sessions",
         "stamp_ms",
@@ -36,20 +43,39 @@ class Context:
 
     txn: WriteTransaction
 
-    def __init__(
-        self, expiry: ExpiryIndex, sessions: Sessions, timers: Timers, garbage: Garbage
-    ) -> None:
-        self.expiry = expiry
-        self.sessions = sessions
-        self.timers = timers
-        self.garbage = garbage
+    def __init__(self) -> None:
+        self.expiry = ExpiryIndex()
+        self.sessions = Sessions()
+        self.timers = Timers()
+        self.garbage = Garbage()
+        self.outcomes = Outcomes()
         self.stamp_ms = 0
         self.revision = 0
+        self.one_revision = False
+        """All changes are one: they share the present revision."""
         self.last_id = 0
         self.touched: dict[bytes, int] = {}
         self.listening = False
         """Whether anybody waits. Reads park only between entries, so what wakes nothing but reads
         need not be noted before."""
+
+    def next_revision(self) -> int:
+        """The version of a change that is made now."""
+        if not self.one_revision:
+            self.revision += 1
+        return self.revision
+
+    @contextmanager
+    def as_one(self, txn: WriteTransaction) -> Generator[None]:
+        """Changes are made in `txn`, under one new revision."""
+        outer, self.txn = self.txn, txn
+        self.revision += 1
+        self.one_revision = True
+        try:
+            yield
+        finally:
+            self.txn = outer
+            self.one_revision = False
 
     def new_id(self) -> int:
         """An id that no other thing of this partition has or had."""

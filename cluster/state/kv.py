@@ -67,7 +67,7 @@ def delete(context: Context, command: DeleteCommand) -> Result:
         return 0, False
     keyspace.delete(context.txn, full)
     context.expiry.move(context.txn, full, old_ms=record.expires_at_ms, new_ms=0)
-    context.revision += 1
+    context.next_revision()
     return 0, True
 
 
@@ -193,7 +193,7 @@ def _store(
     old_ms = 0 if stored is None else stored.expires_at_ms
     if old_ms or expires_at_ms:
         context.expiry.move(context.txn, full, old_ms=old_ms, new_ms=expires_at_ms)
-    context.revision = revision = context.revision + 1
+    revision = context.next_revision()
     if context.listening:
         context.touch(b"k" + full, 1)
     keyspace.put(context.txn, full, revision, expires_at_ms, value)

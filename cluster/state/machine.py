@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 from cluster.state.checksum import seal, unseal
 from cluster.state.commands import EMPTY, decode_entry
 from cluster.state.context import Context
-from cluster.state.expiry import ExpiryIndex
-from cluster.state.garbage import Garbage
 from cluster.state.kv import HANDLERS as KV_HANDLERS
 from cluster.state.sessions import HANDLERS as SESSION_HANDLERS
-from cluster.state.sessions import Sessions
 from cluster.state.store import Table
-from cluster.state.timers import Timers
+from cluster.state.txn import make_commit
+from cluster.state.txn_commands import TXN_COMMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +24,11 @@ if TYPE_CHECKING:
     from cluster.state.commands import Result
     from cluster.state.store import ReadTransaction, WriteTransaction
 
-HANDLERS: dict[int, Callable[..., Result]] = {**KV_HANDLERS, **SESSION_HANDLERS}
+HANDLERS: dict[int, Callable[..., Result]] = {
+    **KV_HANDLERS,
+    **SESSION_HANDLERS,
+    TXN_COMMIT: make_commit(KV_HANDLERS),
+}
 
 TIMER_HANDLERS: dict[int, Callable[[Context, bytes], None]] = {}
 """What is done when a timer of a kind is due."""
@@ -54,11 +56,7 @@ class StateMachine:
 
     def __init__(self) -> None:
         self.applied_index = 0
-        self._sessions = Sessions()
-        self._expiry = ExpiryIndex()
-        self._timers = Timers()
-        self._garbage = Garbage()
-        self._context = Context(self._expiry, self._sessions, self._timers, self._garbage)
+        self._context = Context()
 
     @property
     def stamp_ms(self) -> int:
@@ -73,9 +71,10 @@ class StateMachine:
     @property
     def due_ms(self) -> int:
         """Nothing that waits for its time is due before this, unix milliseconds."""
-        return (
-            0 if self._garbage.pending else min(self._timers.earliest_ms, self._expiry.earliest_ms)
-        )
+        context = self._context
+        if context.garbage.pending:
+            return 0
+        return min(context.timers.earliest_ms, context.expiry.earliest_ms)
 
     def listen(self, *, listening: bool) -> None:
         """Says whether calls wait for what `take_touched` gives; see `Context.listening`."""
@@ -94,10 +93,11 @@ class StateMachine:
         self._context.revision = revision
         self._context.last_id = last_id
         self._context.touched = {}
-        self._sessions.load(txn, last_session)
-        self._expiry.load(txn)
-        self._timers.load(txn)
-        self._garbage.load(txn)
+        self._context.sessions.load(txn, last_session)
+        self._context.expiry.load(txn)
+        self._context.timers.load(txn)
+        self._context.garbage.load(txn)
+        self._context.outcomes.load(txn)
 
     def apply(self, txn: WriteTransaction, index: int, payload: bytes) -> list[Result]:
         """Applies one entry; the results stand in the order of its commands.
@@ -112,9 +112,9 @@ class StateMachine:
 
     def finish(self, txn: WriteTransaction) -> None:
         """Writes what is written once per store transaction. Nothing may be applied after it."""
-        self._sessions.finish(txn)
+        self._context.sessions.finish(txn)
         context = self._context
-        last_session = self._sessions.last_session
+        last_session = self._context.sessions.last_session
         body = _STATE.pack(
             self.applied_index,
             context.stamp_ms,
@@ -126,12 +126,12 @@ class StateMachine:
 
     def _apply_commands(self, txn: WriteTransaction, index: int, payload: bytes) -> list[Result]:
         stamp_ms, commands = decode_entry(payload)
-        context, sessions = self._context, self._sessions
+        context, sessions = self._context, self._context.sessions
         context.txn = txn
         # Leaders' clocks differ. Here the stamp is made monotonic for every replica alike.
         context.stamp_ms = stamp_ms = max(context.stamp_ms, stamp_ms)
         sessions.begin(txn, index, stamp_ms)
-        self._timers.run(context, TIMER_HANDLERS)
+        self._context.timers.run(context, TIMER_HANDLERS)
         results: list[Result] = []
         for command in commands:
             code, session_id, sequence, floor = command[:4]
@@ -147,6 +147,7 @@ class StateMachine:
                         sessions.keep(session_id, sequence, result)
             results.append(result)
         sessions.end()
-        self._expiry.purge(txn, stamp_ms)
-        self._garbage.collect(txn)
+        self._context.expiry.purge(txn, stamp_ms)
+        self._context.garbage.collect(txn)
+        self._context.outcomes.purge(txn, stamp_ms, len(commands))
         return results

@@ -56,6 +56,10 @@ class Reader:
         value: int = _I64.unpack_from(self._data, self._advance(8))[0]
         return value
 
+    def integers(self, layout: Struct) -> tuple[int, ...]:
+        """Several integers at once."""
+        return layout.unpack_from(self._data, self._advance(layout.size))
+
     def flag(self) -> bool:
         """A boolean or presence byte: 0 or 1, anything else is malformed."""
         value = self.u8()

@@ -65,6 +65,8 @@ def _append(payload: Payload, records: tuple[StreamItem, ...], integer: Integer)
 def _decode_append_v1(payload: Payload, value_bytes_max: int) -> StreamAppend:
     check_stream(payload.namespace, payload.key)
     check_length("value", payload.value, value_bytes_max)
+    if not payload.options:
+        return StreamAppend(payload.namespace, payload.key, (StreamItem(payload.value),))
     if tlv.BATCH in payload.options:
         records = read_batch(payload.value)
     else:

@@ -38,7 +38,8 @@ Integer: TypeAlias = Callable[[tlv.Options, int, int], int | None]
 
 ID = Struct("<QQ")
 _ID_IN_OPTION = Struct(">QQ")
-_RECORD_HEAD = Struct("<QqBIB")
+# Without the presence byte of the name, which follows.
+_RECORD_HEAD = Struct("<QqBI")
 U8 = Struct("<B")
 U16 = Struct("<H")
 U32 = Struct("<I")
@@ -142,7 +143,7 @@ def put_retention(options: dict[int, bytes], retention: Retention) -> None:
 
 
 def read_id(reader: Reader) -> StreamId:
-    return StreamId(reader.u64(), reader.u64())
+    return StreamId(*reader.integers(ID))
 
 
 def read_ids(reader: Reader) -> tuple[StreamId, ...]:
@@ -193,8 +194,7 @@ def read_records(reader: Reader, tier_max: int) -> tuple[StreamRecord, ...]:
 
 
 def _read_record(reader: Reader, tier_max: int) -> StreamRecord:
-    sequence, timestamp_ms = reader.u64(), reader.i64()
-    tier, partition = reader.u8(), reader.u32()
+    sequence, timestamp_ms, tier, partition = reader.integers(_RECORD_HEAD)
     check_range("tier of a record", tier, least=0, most=tier_max)
     stream = reader.b32() if reader.flag() else b""
     payload = reader.b32()
@@ -207,8 +207,9 @@ def write_records(records: tuple[StreamRecord, ...], tier_max: int) -> bytes:
     for (timestamp_ms, sequence), payload, headers, partition, tier, stream in records:
         if tier > tier_max:
             raise LocalProtocolError(f"tier {tier} of a record: at most {tier_max} can be said")
-        head = pack(_RECORD_HEAD, sequence, timestamp_ms, tier, partition, bool(stream))
-        parts += (head, b32(stream) if stream else b"", b32(payload), u32(len(headers)))
-        for name, text in headers:
-            parts += (b32(name), b32(text))
+        head = pack(_RECORD_HEAD, sequence, timestamp_ms, tier, partition)
+        name = b"\x01" + b32(stream) if stream else b"\x00"
+        parts += (head, name, b32(payload), u32(len(headers)))
+        for header, text in headers:
+            parts += (b32(header), b32(text))
     return b"".join(parts)

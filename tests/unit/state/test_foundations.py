@@ -8,11 +8,9 @@ import pytest
 
 from cluster.state.context import Context
 from cluster.state.errors import CorruptState
-from cluster.state.expiry import ExpiryIndex
 from cluster.state.garbage import ROWS_PER_ENTRY, Garbage
 from cluster.state.memory_store import MemoryStore
 from cluster.state.objects import CACHED_MAX, Objects, object_key, scan_objects
-from cluster.state.sessions import Sessions
 from cluster.state.store import Table
 from cluster.state.timers import NEVER_MS, TIMERS_PER_ENTRY, Timers
 
@@ -29,7 +27,8 @@ class Machine:
         self.called: list[tuple[int, bytes]] = []
 
     def run(self, stamp_ms: int, then: Callable[[Context], None] | None = None) -> None:
-        context = Context(ExpiryIndex(), Sessions(), self.timers, Garbage())
+        context = Context()
+        context.timers = self.timers
         context.stamp_ms = stamp_ms
 
         def note(kind: int) -> Callable[[Context, bytes], None]:

@@ -46,7 +46,7 @@ from flo.wire import (
     ValueEntry,
     Values,
 )
-from tests.unit.wire import vectors_kv, vectors_queue, vectors_stream
+from tests.unit.wire import vectors_group, vectors_kv, vectors_queue, vectors_stream
 from tests.unit.wire.vector_files import (
     TXN,
     TXN_ROUTING_KEY,
@@ -69,11 +69,13 @@ MORE_REQUESTS: dict[str, RequestOf] = {
     **vectors_kv.REQUESTS,
     **vectors_queue.REQUESTS,
     **vectors_stream.REQUESTS,
+    **vectors_group.REQUESTS,
 }
 MORE_RESULTS: dict[str, ResultOf] = {
     **vectors_kv.RESULTS,
     **vectors_queue.RESULTS,
     **vectors_stream.RESULTS,
+    **vectors_group.RESULTS,
 }
 
 REQUESTS = load("requests.jsonl", {})

@@ -1,0 +1,257 @@
+"""Open transactions of one partition, in its leader's memory.
+
+An operation is tried on the spot, by the same handlers that the log uses, on an overlay above the
+committed state: so it sees what the transaction did before it, and a condition that does not hold
+is refused at once. What changes something is kept, and becomes one command when the transaction is
+committed, which tests every condition again. A new leader knows nothing of it: the id is unknown
+there, unless it was committed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from cluster.queries import EXISTS, GET
+from cluster.state.commands import DELETE, EXPIRE, INCR, PUT, is_command
+from cluster.state.context import Context
+from cluster.state.kv import HANDLERS, kv_get
+from cluster.state.overlay import Overlay
+from cluster.state.txn_commands import OPERATIONS_MAX
+from cluster.state.txn_outcomes import read_outcome
+from flo.wire.status import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cluster.clock import Clock
+    from cluster.queries import Result
+    from cluster.state.commands import Item
+    from cluster.state.store import ReadTransaction
+    from cluster.state.txn_commands import Operation
+
+TXN_BEGIN = 0x110
+TXN_ROLLBACK = 0x112
+TXN_DO = 0x10110
+TXN_READ = 0x10111
+TXN_COMMIT_ASKED = 0x10112
+"""The last three are no operations of the wire, so beyond its codes."""
+
+BYTES_MAX = 1 << 20
+"""Keys and values of one transaction."""
+OPEN_MAX = 1024
+"""Open transactions of one node."""
+IDLE_S = 60.0
+
+PROPOSE = 1004
+"""Not an answer yet: the operations that follow are to be committed."""
+
+_WRITES = (PUT, DELETE, INCR, EXPIRE)
+_COUNTER_MAX = 2**24 - 1
+_OWN_VERSIONS = 2**63
+"""What a transaction has written carries versions from here on, until it is committed."""
+_ANSWERS_KEPT = 64
+"""Answers to repeated operations; a client waits for few at a time."""
+_UNKNOWN: Result = (Reason.NO_SUCH_TRANSACTION,)
+
+_FIELDS: dict[int, tuple[type | tuple[type, ...], ...]] = {
+    TXN_BEGIN: (bytes, int),  # namespace, hash of the routing key
+    TXN_ROLLBACK: (bytes, int),  # namespace, transaction
+    TXN_COMMIT_ASKED: (bytes, int),
+    TXN_DO: (
+        bytes,
+        int,
+        (list, tuple),
+    ),  # namespace, transaction, command without its head
+    TXN_READ: (bytes, int, int, bytes),  # namespace, transaction, code of the query, key
+}
+
+TRANSACTION_CALLS = frozenset(_FIELDS)
+"""Codes that `Partition.transact` takes."""
+
+
+def is_transaction_call(code: int, args: Sequence[object]) -> bool:
+    """Whether this version knows such a call; another node may have sent anything."""
+    fields = _FIELDS.get(code)
+    if fields is None or len(fields) != len(args) or not all(map(isinstance, args, fields)):
+        return False
+    if code != TXN_DO:
+        return code != TXN_READ or args[2] in (GET, EXISTS)
+    operation = cast("Sequence[Item]", args[2])
+    return (
+        len(operation) > 2
+        and operation[0] in _WRITES
+        and operation[1] == args[0]
+        and is_command((operation[0], 0, 0, 0, *operation[1:]))
+    )
+
+
+class Budget:
+    """Open transactions of a node, over all its partitions."""
+
+    __slots__ = ("open", "open_max")
+
+    def __init__(self, open_max: int = OPEN_MAX) -> None:
+        self.open = 0
+        self.open_max = open_max
+
+
+class _Open:
+    """One transaction."""
+
+    __slots__ = (
+        "answers",
+        "committing",
+        "context",
+        "namespace",
+        "nbytes",
+        "operations",
+        "overlay",
+        "used_at",
+    )
+
+    def __init__(self, namespace: bytes, below: ReadTransaction) -> None:
+        self.namespace = namespace
+        self.used_at = 0.0
+        self.committing = False
+        self.operations: list[Operation] = []
+        self.nbytes = 0
+        self.overlay = Overlay(below)
+        self.context = Context()
+        self.context.revision = _OWN_VERSIONS
+        self.answers: dict[tuple[int, int], Result] = {}
+        """By session and sequence: an operation that comes again is not done again."""
+
+
+class Transactions:
+    """The transactions that one leader has open; empty elsewhere."""
+
+    def __init__(self, partition_id: int, clock: Clock, budget: Budget) -> None:
+        self._partition_id = partition_id
+        self._clock = clock
+        self._budget = budget
+        self._open: dict[int, _Open] = {}
+        self._counter = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def run(self, txn: ReadTransaction, now_ms: int, term: int, args: Sequence[object]) -> Result:
+        """Does one call, of a code and arguments that `is_transaction_call` has accepted.
+
+        `args` are the code, session and sequence, and the arguments. The caller has a read index
+        confirmed in `term`: this replica leads, and `txn` has every commit that was answered. The
+        answer to TXN_COMMIT_ASKED is PROPOSE with the operations, or that of an earlier commit.
+        """
+        code, session, sequence, namespace, what = cast(
+            "tuple[int, int, int, bytes, int]", args[:5]
+        )
+        if code == TXN_BEGIN:
+            return self._begin(txn, term, namespace, what)
+        entry = self._open.get(what)
+        if entry is None or entry.committing or entry.namespace != namespace:
+            known = read_outcome(txn, what) if code == TXN_COMMIT_ASKED else None
+            return _UNKNOWN if known is None else (0, known.revision, known.operations)
+        entry.used_at = self._clock.monotonic()
+        if code == TXN_COMMIT_ASKED:
+            entry.committing = True
+            return PROPOSE, tuple(entry.operations)
+        if code == TXN_ROLLBACK:
+            self.forget(what)
+            return (0,)
+        entry.overlay.below = txn
+        entry.context.txn = entry.overlay
+        entry.context.stamp_ms = max(entry.context.stamp_ms, now_ms)
+        if code == TXN_READ:
+            return _read(entry, cast(int, args[5]), cast(bytes, args[6]))
+        known_answer = entry.answers.get((session, sequence))
+        if known_answer is None:
+            known_answer = _do(entry, cast("Sequence[Item]", args[5]))
+            if session:
+                entry.answers[session, sequence] = known_answer
+                if len(entry.answers) > _ANSWERS_KEPT:
+                    del entry.answers[next(iter(entry.answers))]
+        return known_answer
+
+    def reopen(self, txn_id: int) -> None:
+        """Its commit was not run: it is as it was."""
+        entry = self._open.get(txn_id)
+        if entry is not None:
+            entry.committing = False
+
+    def forget(self, txn_id: int) -> None:
+        """It has ended."""
+        if self._open.pop(txn_id, None) is not None:
+            self._budget.open -= 1
+
+    def end_idle(self) -> None:
+        """Forgets transactions that were not used for `IDLE_S`."""
+        if self._open:
+            before = self._clock.monotonic() - IDLE_S
+            idle = [
+                txn_id
+                for txn_id, entry in self._open.items()
+                if entry.used_at < before and not entry.committing
+            ]
+            for txn_id in idle:
+                self.forget(txn_id)
+
+    def forget_all(self) -> None:
+        """This replica leads no longer: their ids are unknown from now on."""
+        self._budget.open -= len(self._open)
+        self._open.clear()
+
+    def _begin(self, txn: ReadTransaction, term: int, namespace: bytes, pinned: int) -> Result:
+        if self._budget.open >= self._budget.open_max:
+            return (Reason.TOO_MANY_TRANSACTIONS,)
+        self._counter = self._counter % _COUNTER_MAX + 1
+        txn_id = make_id(self._partition_id, term, self._counter)
+        if txn_id in self._open:
+            return (Reason.TOO_MANY_TRANSACTIONS,)
+        entry = self._open[txn_id] = _Open(namespace, txn)
+        entry.used_at = self._clock.monotonic()
+        self._budget.open += 1
+        return 0, txn_id, pinned
+
+
+def make_id(partition_id: int, term: int, counter: int) -> int:
+    """The id of a transaction: partition (16 bits), term (24 bits), counter (24 bits)."""
+    return partition_id << 48 | (term & 0xFFFFFF) << 24 | counter
+
+
+def partition_of_id(txn_id: int) -> int:
+    """The partition that a transaction is pinned to, if there is such a transaction."""
+    return txn_id >> 48
+
+
+def _do(entry: _Open, operation: Sequence[Item]) -> Result:
+    code, *arguments = operation
+    size = sum(len(each) for each in arguments if isinstance(each, bytes)) - len(entry.namespace)
+    if len(entry.operations) >= OPERATIONS_MAX or entry.nbytes + size > BYTES_MAX:
+        return (Reason.TXN_TOO_LARGE,)
+    result = HANDLERS[cast(int, code)](entry.context, (code, 0, 0, 0, *arguments))
+    if result[0] != 0:
+        return _without_own_versions(result)
+    entry.operations.append((cast(int, code), *arguments))
+    entry.nbytes += size
+    # Versions are given when it is committed; a counter's value may be another by then.
+    return (0, None, *result[2:])
+
+
+def _read(entry: _Open, code: int, key: bytes) -> Result:
+    record = kv_get(entry.overlay, entry.context.stamp_ms, entry.namespace, key)
+    if code == EXISTS:
+        return (0, False, 0) if record is None else (0, True, _shown(record.version))
+    if record is None:
+        return (Reason.NOT_FOUND,)
+    return 0, _shown(record.version), record.value
+
+
+def _shown(version: int) -> int:
+    return 0 if version >= _OWN_VERSIONS else version
+
+
+def _without_own_versions(result: Result) -> Result:
+    return tuple(
+        _shown(each) if place and isinstance(each, int) else each
+        for place, each in enumerate(result)
+    )
