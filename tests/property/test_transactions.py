@@ -1,0 +1,188 @@
+"""Transactions against a model: dictionaries, and a list of operations done again at the commit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+from hypothesis import settings, strategies
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from cluster.queries import EXISTS, GET
+from cluster.state.commands import DELETE, EXPIRE, IF_ABSENT, IF_PRESENT, INCR, PUT, Item, Result
+from cluster.state.txn_commands import TXN_COMMIT
+from cluster.transactions import (
+    PROPOSE,
+    TXN_BEGIN,
+    TXN_COMMIT_ASKED,
+    TXN_DO,
+    TXN_READ,
+    TXN_ROLLBACK,
+    Budget,
+    Transactions,
+)
+from flo.wire.status import Reason
+from tests.unit.node.kit import ManualClock
+from tests.unit.state.helpers import NAMESPACE, START_MS, Bench
+
+KEYS = (b"a", b"b", b"c" * 600)
+COUNTER = (7).to_bytes(8, "little")
+
+
+class Held(NamedTuple):
+    version: int
+    value: bytes
+
+
+class Txn(NamedTuple):
+    """The id, what was accepted so far, and what it has written itself (None: removed)."""
+
+    txn_id: int
+    operations: list[tuple[Item, ...]]
+    own: dict[bytes, Held | None]
+
+
+keys = strategies.sampled_from(KEYS)
+values = strategies.sampled_from([b"", b"x", COUNTER])
+versions = strategies.none() | strategies.integers(0, 12)
+flags = strategies.sampled_from([0, 0, 0, IF_ABSENT, IF_PRESENT])
+operations: strategies.SearchStrategy[tuple[Item, ...]] = strategies.one_of(
+    strategies.builds(
+        lambda key, value, flag, cas: (PUT, NAMESPACE, key, value, 0, flag, cas),
+        *(keys, values, flags, versions),
+    ),
+    strategies.builds(lambda key, cas: (DELETE, NAMESPACE, key, cas), keys, versions),
+    strategies.builds(lambda key, by: (INCR, NAMESPACE, key, by), keys, strategies.integers(-3, 3)),
+    strategies.builds(lambda key: (EXPIRE, NAMESPACE, key, 0, None), keys),
+)
+
+
+def do(state: dict[bytes, Held], operation: tuple[Item, ...], revision: int) -> int:
+    """Changes `state`; a reason when the operation is refused, else 0."""
+    code, key = operation[0], cast(bytes, operation[2])
+    held = state.get(key)
+    version = 0 if held is None else held.version
+    cas = operation[-1] if code in (PUT, DELETE, EXPIRE) else None
+    if code == EXPIRE:
+        return 0 if held else Reason.NOT_FOUND
+    if cas is not None and (cas != version or (code == DELETE and not held)):
+        return Reason.CAS_MISMATCH
+    if code == DELETE:
+        state.pop(key, None)
+        return 0
+    if code == INCR:
+        if held is not None and len(held.value) != 8:
+            return Reason.WRONG_TYPE
+        total = int.from_bytes(held.value, "little", signed=True) if held else 0
+        total += cast(int, operation[3])
+        state[key] = Held(revision, total.to_bytes(8, "little", signed=True))
+        return 0
+    flag = cast(int, operation[5])
+    if (flag & IF_ABSENT and held) or (flag & IF_PRESENT and not held):
+        return Reason.CONDITION_FAILED
+    state[key] = Held(revision, cast(bytes, operation[3]))
+    return 0
+
+
+OWN = 10**9
+"""The version that the model gives to what a transaction has written; it is shown as 0."""
+
+
+class Machine(RuleBasedStateMachine):
+    txns = Bundle("txns")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bench = Bench()
+        self.transactions = Transactions(0, ManualClock(), Budget())
+        self.state: dict[bytes, Held] = {}
+        self.committed: dict[int, Result] = {}
+
+    def call(self, *args: object) -> Result:
+        code, *rest = args
+        with self.bench.replica.view() as (txn, _):
+            answer = self.transactions.run(txn, START_MS, 1, (code, 0, 0, NAMESPACE, *rest))
+        return cast("Result", answer)
+
+    @rule(operation=operations)
+    def outside(self, operation: tuple[Item, ...]) -> None:
+        """Somebody without a transaction."""
+        code, *arguments = operation
+        result = self.bench.one((code, 0, 0, 0, *arguments))
+        revision = result[1] if result[0] == 0 and code in (PUT, INCR) else 0
+        assert result[0] == do(self.state, operation, cast(int, revision))
+
+    @rule(target=txns)
+    def begin(self) -> Txn:
+        code, txn_id, pinned = self.call(TXN_BEGIN, 5)
+        assert (code, pinned) == (0, 5)
+        return Txn(cast(int, txn_id), [], {})
+
+    @rule(txn=txns, operation=operations)
+    def inside(self, txn: Txn, operation: tuple[Item, ...]) -> None:
+        seen = self.seen_by(txn)
+        key = cast(bytes, operation[2])
+        was_there = key in seen
+        result = self.call(TXN_DO, txn.txn_id, operation)
+        assert result[0] == do(seen, operation, OWN)
+        if result[0] == 0:
+            txn.operations.append(operation)
+            if was_there or key in seen:
+                txn.own[key] = seen.get(key)
+
+    @rule(txn=txns, key=keys)
+    def read(self, txn: Txn, key: bytes) -> None:
+        held = self.seen_by(txn).get(key)
+        version = 0 if held is None or held.version == OWN else held.version
+        got = self.call(TXN_READ, txn.txn_id, GET, key)
+        assert got == ((0, version, held.value) if held else (Reason.NOT_FOUND,))
+        there = self.call(TXN_READ, txn.txn_id, EXISTS, key)
+        assert there == (0, held is not None, version)
+
+    @rule(txn=consumes(txns))
+    def commit(self, txn: Txn) -> None:
+        code, proposed = self.call(TXN_COMMIT_ASKED, txn.txn_id)
+        assert code == PROPOSE
+        assert proposed == tuple(txn.operations)
+        result = self.bench.one((TXN_COMMIT, 0, 0, 0, txn.txn_id, proposed))
+        self.transactions.forget(txn.txn_id)
+        after, refusal = dict(self.state), 0
+        for operation in txn.operations:
+            refusal = refusal or do(
+                after, operation, cast(int, result[1]) if len(result) > 1 else 0
+            )
+        assert result[0] == refusal
+        if not refusal:
+            assert result[2] == len(txn.operations)
+            self.state = after
+            self.committed[txn.txn_id] = result
+            assert self.bench.one((TXN_COMMIT, 0, 0, 0, txn.txn_id, proposed)) == result
+
+    @rule(txn=consumes(txns))
+    def roll_back(self, txn: Txn) -> None:
+        assert self.call(TXN_ROLLBACK, txn.txn_id) == (0,)
+        assert self.call(TXN_ROLLBACK, txn.txn_id) == (Reason.NO_SUCH_TRANSACTION,)
+
+    @rule()
+    def restart(self) -> None:
+        self.bench.restart()
+
+    @rule(txn=strategies.data())
+    def ask_again(self, txn: strategies.DataObject) -> None:
+        if self.committed:
+            txn_id = txn.draw(strategies.sampled_from(sorted(self.committed)))
+            assert self.call(TXN_COMMIT_ASKED, txn_id) == self.committed[txn_id]
+
+    @invariant()
+    def nothing_else_shows(self) -> None:
+        for key in KEYS:
+            record = self.bench.get(key)
+            held = None if record is None else Held(record.version, record.value)
+            assert held == self.state.get(key)
+
+    def seen_by(self, txn: Txn) -> dict[bytes, Held]:
+        seen = {**self.state, **txn.own}
+        return {key: held for key, held in seen.items() if held is not None}
+
+
+TestTransactions = Machine.TestCase
+TestTransactions.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
