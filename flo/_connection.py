@@ -1,10 +1,11 @@
 """A TCP connection to one node, shared by all tasks of a client."""
 
 import asyncio
+from functools import partial
 from typing import cast
 
 from flo._endpoints import Endpoint
-from flo._transport import Channel, Lost, LostCallback, Reply
+from flo._transport import Channel, Expired, Lost, LostCallback, Reply
 from flo.exceptions import (
     FloError,
     IncompleteResponseError,
@@ -19,13 +20,14 @@ from flo.wire.client import ClientConnection
 from flo.wire.connection import REQUEST_BYTES_MAX_DEFAULT
 from flo.wire.errors import Fault, LocalProtocolError
 from flo.wire.errors import ProtocolError as WireError
-from flo.wire.messages import Body, CallContext
+from flo.wire.messages import Body, CallContext, CancelWait
 from flo.wire.status import Ran, Reason, Refusal
 
 # More than the in-flight limit of a client: a cancelled call leaves its request here until the
 # answer comes, and this bounds those.
 UNANSWERED_MAX = 20_000
 UNSENT_BYTES_MAX = 4 << 20
+_CANCEL_MS = 1000
 
 _ERROR_OF_FAULT: dict[Fault, type[ProtocolError]] = {
     "magic": InvalidMagicError,
@@ -120,6 +122,8 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         if len(frame) > REQUEST_BYTES_MAX_DEFAULT:
             self._long[request_id] = len(frame)
+        if getattr(body, "wait_ms", 0):
+            reply.add_done_callback(partial(self._end_wait, request_id))
         self._unsent.append(frame)
         self._unsent_bytes += len(frame)
         return reply
@@ -189,6 +193,13 @@ class Connection(asyncio.Protocol):
         for reply in replies.values():
             if not reply.done():
                 reply.set_result(self._lost)
+
+    def _end_wait(self, request_id: int, reply: "asyncio.Future[Reply]") -> None:
+        """Nobody waits here any more, so the node shall not: it might take something for us."""
+        if request_id in self._replies and (
+            reply.cancelled() or isinstance(reply.result(), Expired)
+        ):
+            self.send(CancelWait(request_id), CallContext(deadline_ms=_CANCEL_MS))
 
     def _flush(self) -> None:
         frames, self._unsent, self._unsent_bytes = self._unsent, [], 0

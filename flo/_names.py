@@ -21,27 +21,30 @@ def encode_namespace(namespace: str) -> bytes:
     return encoded or b"default"
 
 
-def encode_key(namespace: bytes, key: str | bytes) -> bytes:
-    """The bytes of a key. Text is UTF-8; names that a scan decoded come back as they were."""
-    encoded = encode_prefix(namespace, key)
+def encode_key(namespace: bytes, key: str | bytes, what: str = "key") -> bytes:
+    """The bytes of a key. Text is UTF-8; names that a scan decoded come back as they were.
+
+    `what` it is stands in errors: a queue is named as a key is.
+    """
+    encoded = encode_prefix(namespace, key, what)
     if not encoded:
-        raise ValidationError("key is empty")
+        raise ValidationError(f"{what} is empty")
     return encoded
 
 
-def encode_prefix(namespace: bytes, prefix: str | bytes) -> bytes:
+def encode_prefix(namespace: bytes, prefix: str | bytes, what: str = "key") -> bytes:
     """The same for the beginning of a key, which may be empty."""
     try:
         encoded = prefix.encode("utf-8", "surrogateescape") if isinstance(prefix, str) else prefix
     except UnicodeEncodeError as error:
-        raise _no_text("key", cast(str, prefix), error) from error
+        raise _no_text(what, cast(str, prefix), error) from error
     if len(encoded) + len(namespace) > KEY_WITH_NAMESPACE_BYTES_MAX:
         raise KeyTooLargeError(
-            f"key of {len(encoded)} bytes: at most {KEY_WITH_NAMESPACE_BYTES_MAX - len(namespace)}"
+            f"{what} of {len(encoded)} bytes: at most {KEY_WITH_NAMESPACE_BYTES_MAX - len(namespace)}"
             " in this namespace"
         )
     if b"\x00" in encoded:
-        raise ValidationError("key contains a NUL byte")
+        raise ValidationError(f"{what} contains a NUL byte")
     return encoded
 
 

@@ -12,12 +12,14 @@ from flo._tasks import TaskOwner
 from flo._transport import Channel, Connector
 from flo.exceptions import ConnectionFailedError, NotConnectedError
 from flo.retry import RetryPolicy
+from flo.wire.messages import CallContext, Ping
 
 CONNECT_TIMEOUT_S = 2.0
 # A node that answers nothing for so long, while it owes answers, is given up: it may be frozen, or
 # the network may drop packets. Longer than an election, during which a healthy node may hold
 # requests.
 SILENCE_MAX_S = 3.0
+_PING_MS = 1000
 _SILENCE_CHECK_S = 0.5
 _RECONNECT = RetryPolicy(initial_backoff_ms=20, max_backoff_ms=2_000)
 
@@ -283,10 +285,16 @@ class Pool:
         )
 
     def drop_silent(self, now: float) -> None:
-        """Ends the channels that owe answers and gave none for too long; `now` is loop time."""
+        """Ends the channels that owe answers and gave none for too long; `now` is loop time.
+
+        A call may wait for long at a node that is well, so it is asked for a sign of life first.
+        """
         for channel in list(self._ready):
-            if channel.silence_s(now) > SILENCE_MAX_S:
+            silence_s = channel.silence_s(now)
+            if silence_s > SILENCE_MAX_S:
                 channel.close(f"it answered nothing for {SILENCE_MAX_S:g} s")
+            elif silence_s > SILENCE_MAX_S / 2:
+                channel.send(Ping(), CallContext(deadline_ms=_PING_MS))
 
     async def _watch(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from flo._observe import ClientObserver
 from flo._transport import Connector
 from flo.exceptions import NotConnectedError, ProtocolError, ValidationError
 from flo.kv import KVOperations
+from flo.queue import QueueOperations
 from flo.retry import DEFAULT_RETRY_POLICY, RetryPolicy
 from flo.wire.messages import ClusterStatus, ClusterStatusRequest, Ping
 
@@ -268,7 +269,9 @@ class FloClient:
     def _use_namespace(self, name: str) -> None:
         """Binds everything that has a default namespace to one."""
         self._namespace = name
-        self.kv: KVOperations = KVOperations(self._open_caller, encode_namespace(name))
+        namespace = encode_namespace(name)
+        self.kv: KVOperations = KVOperations(self._open_caller, namespace)
+        self.queue: QueueOperations = QueueOperations(self._open_caller, namespace)
 
 
 def _status_object(document: bytes) -> dict[str, object]:

@@ -50,6 +50,7 @@ from flo.wire.kv_messages import (
 from flo.wire.messages import (
     Body,
     CallContext,
+    CancelWait,
     ClusterStatus,
     ClusterStatusRequest,
     Counter,
@@ -112,6 +113,7 @@ __all__ = [
     "Appended",
     "Body",
     "CallContext",
+    "CancelWait",
     "Claimed",
     "ClientConnection",
     "ClusterStatus",

@@ -15,6 +15,8 @@ ROUTING_KEY_BYTES_MAX = 4096
 VALUE_BYTES_MAX_DEFAULT = 1 << 20
 # What the v2 table allows: with the longest names, exactly a frame of 256 KiB.
 V2_VALUE_BYTES_MAX = 253_817
+# The same frame in the other direction, less its header.
+V2_ANSWER_BYTES_MAX = 262_112
 V2_DOCUMENT_BYTES_MAX = 252_819
 JSON_PATH_BYTES_MAX = 1024
 # The current version of a key and 64 before it.

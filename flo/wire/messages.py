@@ -138,6 +138,13 @@ class OpenSession(NamedTuple):
     partition: int
 
 
+class CancelWait(NamedTuple):
+    """Ends the wait of a request on the same connection; it is answered at once, as when its time
+    is over, unless it is getting something this very moment."""
+
+    request_id: int
+
+
 class ClusterStatusRequest(NamedTuple):
     """The state of the node's partitions, or of one; `digest` adds a hash of their contents."""
 
@@ -268,6 +275,7 @@ Body: TypeAlias = (
     | GroupBody
     | PartitionTableRequest
     | OpenSession
+    | CancelWait
     | ClusterStatusRequest
 )
 

@@ -5,6 +5,8 @@
                              ?leader:b16 replicas:u8 (address:b16)*
     open session     value   partition:u16
                      answer  session:u64
+    cancel wait      value   request_id:u64
+                     answer  empty
     cluster status   value   ?partition:u16 digest:u8
                      answer  the JSON document, to the end
 
@@ -17,8 +19,10 @@ from flo.wire.codec import Codec
 from flo.wire.errors import unreadable
 from flo.wire.fields import Reader, b16, flag, optional_b16, optional_u16, u8, u16, u64
 from flo.wire.messages import (
+    CancelWait,
     ClusterStatus,
     ClusterStatusRequest,
+    Done,
     OpenSession,
     PartitionRow,
     PartitionTable,
@@ -103,6 +107,25 @@ def _decode_session(data: bytes, _request: OpenSession) -> SessionOpened:
     return opened
 
 
+def _decode_cancel(payload: Payload, _value_bytes_max: int) -> CancelWait:
+    reader = Reader(payload.value)
+    request = CancelWait(reader.u64())
+    reader.finish()
+    return request
+
+
+def _encode_cancel(request: CancelWait) -> Payload:
+    return EMPTY_PAYLOAD._replace(value=u64(request.request_id))
+
+
+def _encode_done(_done: Done) -> bytes:
+    return b""
+
+
+def _decode_done(_data: bytes, _request: CancelWait) -> Done:
+    return Done()
+
+
 def _decode_status_request(payload: Payload, _value_bytes_max: int) -> ClusterStatusRequest:
     reader = Reader(payload.value)
     request = ClusterStatusRequest(reader.optional_u16(), reader.flag())
@@ -126,6 +149,7 @@ def _decode_status(data: bytes, _request: ClusterStatusRequest) -> ClusterStatus
 PING = Codec(_decode_ping, _encode_empty, _encode_pong, _decode_pong)
 PARTITION_TABLE = Codec(_decode_table_request, _encode_empty, _encode_table, _decode_table)
 OPEN_SESSION = Codec(_decode_open_session, _encode_open_session, _encode_session, _decode_session)
+CANCEL_WAIT = Codec(_decode_cancel, _encode_cancel, _encode_done, _decode_done)
 CLUSTER_STATUS = Codec(
     _decode_status_request, _encode_status_request, _encode_status, _decode_status
 )

@@ -22,6 +22,7 @@ from flo.wire.kv_messages import (
 )
 from flo.wire.messages import (
     Body,
+    CancelWait,
     ClusterStatus,
     ClusterStatusRequest,
     Counter,
@@ -140,6 +141,12 @@ _ROWS = (
         "cluster.status",
         NODE,
         messages(ClusterStatusRequest, ClusterStatus, own_ops.CLUSTER_STATUS, None),
+    ),
+    row(
+        0xF004,
+        "cluster.cancel_wait",
+        NODE,
+        messages(CancelWait, Done, own_ops.CANCEL_WAIT, None),
     ),
 )
 

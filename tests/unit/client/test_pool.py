@@ -11,7 +11,7 @@ from flo._pool import SILENCE_MAX_S, Pool
 from flo._tasks import TaskOwner
 from flo._transport import Channel, LostCallback, Reply
 from flo.exceptions import ConnectionFailedError
-from flo.wire.messages import Body, CallContext
+from flo.wire.messages import Body, CallContext, Ping
 from tests.unit.client.witness import Witness
 
 A, B, C = Endpoint("a", 1), Endpoint("b", 1), Endpoint("c", 1)
@@ -28,13 +28,16 @@ class FakeChannel:
     silence: float = 0.0
     closed_because: str = ""
     unanswered: int = 0
+    pinged: int = 0
 
     @property
     def end_reason(self) -> str:
         return f"closed: {self.closed_because}"
 
     def send(self, body: Body, context: CallContext) -> asyncio.Future[Reply]:
-        raise AssertionError("the pool sends nothing")
+        assert body == Ping(), "the pool asks for signs of life only"
+        self.pinged += 1
+        return asyncio.get_running_loop().create_future()
 
     async def writable(self) -> None:
         return
@@ -150,6 +153,8 @@ async def test_a_silent_node_is_given_up() -> None:
         assert "answered nothing" in frozen.closed_because
         assert setup.pool.any_channel() is healthy
         assert not healthy.closed_because
+        # It may be well, with nothing but calls that wait: a sign of life tells.
+        assert healthy.pinged == 1
 
 
 async def test_a_retry_goes_to_another_node_if_there_is_one() -> None:

@@ -13,6 +13,7 @@ from flo.wire import (
     OPS,
     Body,
     CallContext,
+    CancelWait,
     ClusterStatus,
     ClusterStatusRequest,
     Counter,
@@ -164,6 +165,8 @@ def request_of(vector: Vector) -> Body:
             return PartitionTableRequest()
         case "cluster.open_session":
             return OpenSession(as_integer(args, "partition") or 0)
+        case "cluster.cancel_wait":
+            return CancelWait(as_integer(args, "request_id") or 0)
         case "cluster.status":
             return ClusterStatusRequest(as_integer(args, "partition"), args["digest"] is True)
         case name:
@@ -246,6 +249,8 @@ def _result(vector: Vector, ok: Json) -> Result | Refusal:
             )
         case "cluster.open_session":
             return SessionOpened(as_integer(fields, "session") or 0)
+        case "cluster.cancel_wait":
+            return Done()
         case "cluster.status":
             return ClusterStatus(as_bytes(fields["document"]))
         case name:
