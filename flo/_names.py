@@ -39,10 +39,8 @@ def encode_prefix(namespace: bytes, prefix: str | bytes, what: str = "key") -> b
     except UnicodeEncodeError as error:
         raise _no_text(what, cast(str, prefix), error) from error
     if len(encoded) + len(namespace) > KEY_WITH_NAMESPACE_BYTES_MAX:
-        raise KeyTooLargeError(
-            f"{what} of {len(encoded)} bytes: at most {KEY_WITH_NAMESPACE_BYTES_MAX - len(namespace)}"
-            " in this namespace"
-        )
+        most = KEY_WITH_NAMESPACE_BYTES_MAX - len(namespace)
+        raise KeyTooLargeError(f"{what} of {len(encoded)} bytes: at most {most} in this namespace")
     if b"\x00" in encoded:
         raise ValidationError(f"{what} contains a NUL byte")
     return encoded

@@ -229,6 +229,18 @@ class TransactionTooLargeError(BadRequestError):
     default_message = "The transaction is too large"
 
 
+class TxnFinishedError(FloError):
+    """The transaction was committed or rolled back: begin another one."""
+
+    default_message = "The transaction has ended"
+
+
+class TxnUnsupportedOpError(FloError):
+    """This operation cannot be part of a transaction; the transaction stays open."""
+
+    default_message = "This operation cannot be part of a transaction"
+
+
 class ConflictError(ServerError):
     """The version or condition that the write requires does not hold: read again, then decide."""
 

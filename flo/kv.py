@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from flo._caller import Caller
+from flo._kv_forms import as_bytes, cas_of, put_with, ttl_of, wait_ms_of
 from flo._names import decode_key, encode_key, encode_namespace, encode_prefix
-from flo.exceptions import BlockTooLongError, NotFoundError, ValidationError, ValueTooLargeError
+from flo.exceptions import NotFoundError, ValidationError
+from flo.kv_txn import Transaction
 from flo.types import (
-    Condition,
     DeleteOptions,
     GetOptions,
     GetResult,
@@ -29,12 +30,11 @@ from flo.types import (
     ScanResult,
     WaitFor,
 )
+from flo.wire.kv_messages import TxnBegin, TxnBegun
 from flo.wire.limits import (
     MGET_KEYS_MAX,
-    TTL_MS_MAX,
     V1_SCAN_LIMIT_MAX,
     V2_SCAN_LIMIT_MAX,
-    WAIT_MS_MAX,
 )
 from flo.wire.messages import (
     Counter,
@@ -54,9 +54,6 @@ from flo.wire.messages import (
     Values,
 )
 from flo.wire.status import Reason
-
-VALUE_BYTES_MAX = 16 << 20
-_CONDITIONS = tuple(Condition)
 
 
 class KVOperations:
@@ -88,7 +85,7 @@ class KVOperations:
         namespace, wait_ms, wait_for_change, stale = self._default_namespace, 0, False, False
         if options is not None:
             namespace = self._namespace(options.namespace)
-            wait_ms = _wait_ms(options.wait_ms)
+            wait_ms = wait_ms_of(options.wait_ms)
             wait_for_change = options.wait_for == WaitFor.CHANGE
             stale = options.stale
             if stale and wait_ms:
@@ -128,10 +125,7 @@ class KVOperations:
             # Only if nobody has written in between:
             await client.kv.put("user:7", b"Ada L.", PutOptions(cas_version=stored.version))
         """
-        if not isinstance(value, bytes):
-            value = _as_bytes(value)
-        if len(value) > VALUE_BYTES_MAX:
-            raise ValueTooLargeError(f"value of {len(value)} bytes: at most {VALUE_BYTES_MAX}")
+        value = as_bytes(value)
         namespace = self._default_namespace
         if options is not None:
             namespace = self._namespace(options.namespace)
@@ -139,7 +133,7 @@ class KVOperations:
         body = (
             KvPut(namespace, encoded, value)
             if options is None
-            else _put_with(namespace, encoded, value, options)
+            else put_with(namespace, encoded, value, options)
         )
         caller = self._caller()
         stored = await caller.call(
@@ -167,7 +161,7 @@ class KVOperations:
         encoded = encode_key(namespace, key)
         caller = self._caller()
         deleted = await caller.call(
-            KvDelete(namespace, encoded, _cas(given.cas_version)),
+            KvDelete(namespace, encoded, cas_of(given.cas_version)),
             partition=caller.partition_of(namespace, encoded),
             is_write=True,
             timeout_ms=timeout_ms,
@@ -283,14 +277,13 @@ class KVOperations:
             await client.kv.put("session:9", b"token")
             await client.kv.expire("session:9", 60_000)
         """
-        if not 0 <= ttl_ms <= TTL_MS_MAX:
-            raise ValidationError(f"ttl_ms of {ttl_ms}: 0 to {TTL_MS_MAX}")
+        ttl_of(ttl_ms)
         given = options or KVExpireOptions()
         namespace = self._namespace(given.namespace)
         encoded = encode_key(namespace, key)
         caller = self._caller()
         await caller.call(
-            KvExpire(namespace, encoded, ttl_ms, _cas(given.cas_version)),
+            KvExpire(namespace, encoded, ttl_ms, cas_of(given.cas_version)),
             partition=caller.partition_of(namespace, encoded),
             is_write=True,
             timeout_ms=timeout_ms,
@@ -353,48 +346,28 @@ class KVOperations:
         )
         return cast(Exists, answer).exists
 
+    async def begin(
+        self, routing_key: str | bytes, *, timeout_ms: float | None = None
+    ) -> Transaction:
+        """Begins a transaction on keys that live where `routing_key` does; see `flo.kv_txn`.
+
+        As a context manager it commits at the end of its block, and rolls back after an exception.
+
+        Example:
+            async with await client.kv.begin("{order:7}") as txn:
+                await txn.put("{order:7}:state", b"paid")
+                await txn.incr("{order:7}:payments")
+        """
+        namespace = self._default_namespace
+        encoded = encode_key(namespace, routing_key, "routing key")
+        caller = self._caller()
+        partition = caller.partition_of(namespace, encoded)
+        # Begun twice, the first is never used, and forgotten.
+        begun = await caller.call(
+            TxnBegin(namespace, encoded), partition=partition, timeout_ms=timeout_ms
+        )
+        txn_id, pinned = cast(TxnBegun, begun)
+        return Transaction(self._caller, namespace, partition, txn_id, pinned)
+
     def _namespace(self, override: str | None) -> bytes:
         return self._default_namespace if override is None else encode_namespace(override)
-
-
-def _as_bytes(value: bytearray | memoryview) -> bytes:
-    try:
-        return bytes(memoryview(value))
-    except TypeError as error:
-        raise ValidationError(
-            f"the value is a {type(value).__name__}: encode it to bytes first"
-        ) from error
-
-
-def _put_with(namespace: bytes, key: bytes, value: bytes, options: PutOptions) -> KvPut:
-    ttl_ms = options.ttl_ms
-    if ttl_ms is not None and not 0 <= ttl_ms <= TTL_MS_MAX:
-        raise ValidationError(f"ttl_ms of {ttl_ms}: 0 to {TTL_MS_MAX}")
-    # Else what was meant as a condition, such as "if_absent", would be none.
-    if options.condition not in _CONDITIONS:
-        raise ValidationError(f"condition of {options.condition!r}: give a Condition")
-    return KvPut(
-        namespace,
-        key,
-        value,
-        ttl_ms or None,
-        options.condition == Condition.IF_ABSENT,
-        options.condition == Condition.IF_PRESENT,
-        _cas(options.cas_version),
-    )
-
-
-def _cas(version: int | None) -> int | None:
-    if version is not None and not 0 <= version < 1 << 64:
-        raise ValidationError(
-            f"cas_version of {version}: give the version that a get or a write returned, or 0"
-        )
-    return version
-
-
-def _wait_ms(wait_ms: int) -> int:
-    if wait_ms < 0:
-        raise ValidationError(f"wait_ms of {wait_ms}: it must not be negative")
-    if wait_ms > WAIT_MS_MAX:
-        raise BlockTooLongError(f"wait_ms of {wait_ms}: at most {WAIT_MS_MAX}")
-    return wait_ms

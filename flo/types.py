@@ -264,3 +264,11 @@ class ScanResult:
     def has_more(self) -> bool:
         """Whether another page follows."""
         return self.cursor is not None
+
+
+@dataclass(frozen=True, slots=True)
+class KVCommitResult:
+    """A commit: the version that all keys got which it wrote, and how many operations it had."""
+
+    commit_index: int
+    op_count: int

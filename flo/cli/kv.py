@@ -12,7 +12,7 @@ from flo.cli.output import EXIT_NO, EXIT_OK
 from flo.cli.settings import Settings, global_options, pass_settings
 from flo.client import FloClient
 from flo.exceptions import NotFoundError
-from flo.kv import VALUE_BYTES_MAX
+from flo._kv_forms import VALUE_BYTES_MAX
 from flo.types import (
     Condition,
     DeleteOptions,
