@@ -19,6 +19,7 @@ from flo.exceptions import NotConnectedError, ProtocolError, ValidationError
 from flo.kv import KVOperations
 from flo.queue import QueueOperations
 from flo.retry import DEFAULT_RETRY_POLICY, RetryPolicy
+from flo.stream import StreamOperations
 from flo.wire.messages import ClusterStatus, ClusterStatusRequest, Ping
 
 IN_FLIGHT_MAX_DEFAULT = 10_000
@@ -272,6 +273,7 @@ class FloClient:
         namespace = encode_namespace(name)
         self.kv: KVOperations = KVOperations(self._open_caller, namespace)
         self.queue: QueueOperations = QueueOperations(self._open_caller, namespace)
+        self.stream: StreamOperations = StreamOperations(self._open_caller, namespace)
 
 
 def _status_object(document: bytes) -> dict[str, object]:

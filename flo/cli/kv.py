@@ -5,6 +5,7 @@ from typing import TypedDict, Unpack
 
 import click
 
+from flo._kv_forms import VALUE_BYTES_MAX
 from flo.cli import listing, output
 from flo.cli.connecting import with_client
 from flo.cli.groups import Group
@@ -12,7 +13,6 @@ from flo.cli.output import EXIT_NO, EXIT_OK
 from flo.cli.settings import Settings, global_options, pass_settings
 from flo.client import FloClient
 from flo.exceptions import NotFoundError
-from flo._kv_forms import VALUE_BYTES_MAX
 from flo.types import (
     Condition,
     DeleteOptions,
