@@ -9,9 +9,11 @@ distinguishes "did not run" from "nobody knows".
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, cast
 
+from cluster.partition_reads import Waiter
 from cluster.queries import Result
 from cluster.raft.types import NodeId
 from cluster.state.commands import BELOW_FLOOR, EMPTY, SESSION_UNKNOWN
+from cluster.topics import topics_of
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
@@ -26,6 +28,14 @@ class Wait(NamedTuple):
 
     seconds: float
     topics: tuple[bytes, ...]
+
+
+class WaiterElsewhere(Waiter, Protocol):
+    """A waiter at another node, for a call that waits here."""
+
+    def on_arguments(self, args: tuple[object, ...]) -> None:
+        """The call waits for this from now on, also when it comes to wait at another node."""
+        ...
 
 
 class CallOwner(Protocol):
@@ -86,9 +96,11 @@ class Call:
         "session",
         "size",
         "stale",
+        "tell_args",
         "ticket",
         "topics",
         "wait_until",
+        "woken_in",
     )
 
     def __init__(
@@ -130,6 +142,11 @@ class Call:
         self.topics: tuple[bytes, ...] = ()
         self.ticket = 0
         self.parked_in: Waiting | None = None
+        self.woken_in: Waiting | None = None
+        """Set from then on until it hears what became of it: if it never does, somebody else may
+        have what it was woken for."""
+        self.tell_args: Callable[[tuple[object, ...]], None] | None = None
+        """Tells another node, whose call this is, what it waits for."""
         self.of_peer = False
         """Another node's, which waits here because this one leads; elsewhere it must find its own
         way."""
@@ -138,6 +155,7 @@ class Call:
 
     def on_result(self, result: Result) -> None:
         self.in_progress = False
+        self.woken_in = None
         if self.finished:
             return
         code = result[0]
@@ -168,12 +186,19 @@ class Call:
     # --- Patient ---
 
     def woken(self) -> None:
-        self.parked_in = None
+        self.woken_in, self.parked_in = self.parked_in, None
         self.dispatcher.woken(self)
 
     def wait_over(self) -> None:
         self.parked_in = None
         self.finish((EMPTY,))
+
+    def resolve(self, args: tuple[object, ...]) -> None:
+        """From now on the call is tried with these arguments: they say what it waits for."""
+        self.args = args
+        self.topics = topics_of(self.code, args) or self.topics
+        if self.tell_args is not None:
+            self.tell_args(args)
 
     # --- the end ---
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-from cluster.calls import Call, Outcome, Wait, bytes_of
+from cluster.calls import Call, Outcome, Wait, WaiterElsewhere, bytes_of
 from cluster.node_sessions import NodeSession
 from cluster.raft.types import NodeId
 from cluster.state.commands import OPEN_SESSION, Command, is_command
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from cluster.config import Limits
     from cluster.forwarding import Forwarding
     from cluster.partition import Partition
-    from cluster.partition_reads import Waiter
     from cluster.queries import Result
     from flo.wire.messages import CallContext
 
@@ -122,7 +121,12 @@ class Dispatcher:
         return None if call.finished else call
 
     def wait_for_peer(
-        self, partition: int, code: int, args: tuple[object, ...], wait: Wait, waiter: "Waiter"
+        self,
+        partition: int,
+        code: int,
+        args: tuple[object, ...],
+        wait: Wait,
+        waiter: WaiterElsewhere,
     ) -> Call | None:
         """A call of another node, which waits here while this one leads.
 
@@ -144,6 +148,7 @@ class Dispatcher:
         if call is None:
             return None
         call.of_peer = True
+        call.tell_args = waiter.on_arguments
         call.is_write = is_command((code, 0, 0, 0, *args))
         self._try(call)
         return None if call.finished else call
@@ -200,7 +205,7 @@ class Dispatcher:
     def nothing_yet(self, call: Call, result: "Result") -> None:
         """Parks a call that found nothing. A result may say how to ask from now on."""
         if len(result) > 1:
-            call.args = tuple(cast("tuple[object, ...]", result[1]))
+            call.resolve(tuple(cast("tuple[object, ...]", result[1])))
         self._release_sequence(call)
         call.ambiguous = False
         call.redirects = 0
@@ -268,6 +273,8 @@ class Dispatcher:
             call.parked_in = None
         elif call.node_session is None and call.is_write and not call.session:
             self._sessions[call.partition].withdraw(call)
+        if call.woken_in is not None and call.is_write and not call.in_progress:
+            call.woken_in.wake({call.topics[0]: 1})
         self._release_sequence(call)
 
     def _release_sequence(self, call: Call) -> None:

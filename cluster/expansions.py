@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from cluster.state.group_commands import GROUP_CLAIM, GROUP_READ
+from cluster.state.group_reads import expand as expand_records
+from cluster.state.queue_commands import DEQUEUE
+from cluster.state.queue_reads import expand as expand_dequeue
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,5 +21,12 @@ if TYPE_CHECKING:
 
 Expansion: TypeAlias = "Callable[[ReadTransaction, Result], Result]"
 
-EXPANSIONS: dict[object, Expansion] = {}
-"""By the code of the command. A result that is no success is never expanded."""
+EXPANSIONS: dict[object, Expansion] = {
+    DEQUEUE: expand_dequeue,
+    GROUP_READ: expand_records,
+    GROUP_CLAIM: expand_records,
+}
+"""By the code of the command. A result that is no success is never expanded.
+
+What is kept for a sequence may be the result of another command: an expansion leaves it as it is.
+"""

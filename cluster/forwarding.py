@@ -1,9 +1,9 @@
 """Calls that travel to the node that leads their partition, and answers that come back."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
-from cluster.calls import Wait, bytes_of
+from cluster.calls import Wait, WaiterElsewhere, bytes_of
 from cluster.queries import Result, is_query
 from cluster.raft.messages import MalformedMessageError
 from cluster.raft.types import NodeId
@@ -15,14 +15,19 @@ from flo.wire.status import Reason
 if TYPE_CHECKING:
     from cluster.calls import Call
     from cluster.partition import Partition
-    from cluster.partition_reads import Waiter
 
 FORWARD = 32
 FORWARD_REPLY = 33
 FORWARD_CANCEL = 34
 
 _MODES = _READ, _WRITE, _STALE, _WAIT = 0, 1, 2, 3
-_RESULT, _NOT_LEADER, _UNKNOWN = 0, 1, 2
+_RESULT, _NOT_LEADER, _UNKNOWN, _ARGUMENTS = 0, 1, 2, 3
+"""Kinds of replies; the last is none yet, but says how the call waits from now on."""
+
+
+_WaitHere: TypeAlias = (
+    "Callable[[int, int, tuple[object, ...], Wait, WaiterElsewhere], Call | None]"
+)
 
 
 class MessageSender(Protocol):
@@ -58,9 +63,7 @@ class Forwarding:
         self._next_id = 0
         self._waiting: dict[NodeId, dict[int, Call]] = {}
         """Calls of other nodes that wait here, by the id they have there."""
-        self.wait_here: Callable[[int, int, tuple[object, ...], Wait, Waiter], Call | None] = (
-            _nobody_waits
-        )
+        self.wait_here: _WaitHere = _nobody_waits
         """Runs a call of another node that may wait; returns it while it is unanswered."""
 
     def is_connected(self, node: NodeId) -> bool:
@@ -179,6 +182,11 @@ class Forwarding:
         if len(message) != 5 or type(message[2]) is not int:
             raise MalformedMessageError("an answer to a forwarded call of another shape")
         call_id, kind, content = message[2:]
+        if kind == _ARGUMENTS:
+            waiting = self._out.get(node, {}).get(cast(int, call_id))
+            if waiting is not None and type(content) is list:
+                waiting.resolve(tuple(cast(list[object], content)))
+            return
         call = self._out.get(node, {}).pop(cast(int, call_id), None)
         if call is None:
             return  # The link was replaced meanwhile, or its deadline has passed.
@@ -192,6 +200,12 @@ class Forwarding:
     def has_room(self, node: NodeId) -> bool:
         return self._network.has_room(node)
 
+    def tell_arguments(
+        self, node: NodeId, partition_id: int, call_id: int, args: tuple[object, ...]
+    ) -> None:
+        if self._network.send(node, [FORWARD_REPLY, partition_id, call_id, _ARGUMENTS, args]):
+            self._flush_soon()
+
     def reply(
         self, node: NodeId, partition_id: int, call_id: int, kind: int, content: object
     ) -> None:
@@ -201,7 +215,7 @@ class Forwarding:
 
 
 class _Forwarded:
-    """Waits here for a call of another node. Implements `Waiter`."""
+    """Waits here for a call of another node. Implements `WaiterElsewhere`."""
 
     __slots__ = ("_forwarding", "_node", "_partition_id", "call_id", "repeatable")
 
@@ -221,6 +235,10 @@ class _Forwarded:
         else:
             self._reply(_RESULT, result)
 
+    def on_arguments(self, args: tuple[object, ...]) -> None:
+        """What the call waits for is known now, whichever node it waits at next."""
+        self._forwarding.tell_arguments(self._node, self._partition_id, self.call_id, args)
+
     def on_not_leader(self, leader: NodeId) -> None:
         self._reply(_NOT_LEADER, leader)
 
@@ -232,7 +250,7 @@ class _Forwarded:
 
 
 def _nobody_waits(
-    _partition: int, _code: int, _args: tuple[object, ...], _wait: Wait, waiter: "Waiter"
+    _partition: int, _code: int, _args: tuple[object, ...], _wait: Wait, waiter: WaiterElsewhere
 ) -> None:
     """Before a node is listening."""
     waiter.on_not_leader(0)

@@ -13,6 +13,7 @@ from flo.wire.connection import (
     encode_answer,
 )
 from flo.wire.limits import VALUE_BYTES_MAX_DEFAULT
+from flo.wire.messages import CancelWait, Done
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
@@ -199,6 +200,10 @@ class ClientConnection(asyncio.Protocol):
                     self._out_of_order += 1
                 else:
                     self._slots.append(slot)
+                if isinstance(item.body, CancelWait):
+                    self._stop_waiting(item.body.request_id)
+                    slot.done(Done())
+                    continue
                 call = router.run(item, slot.done)
                 if call is not None and slot.frame is None:
                     slot.call = call
@@ -208,6 +213,11 @@ class ClientConnection(asyncio.Protocol):
         elif self._read_paused and not self._write_paused and not self._closing:
             self._read_paused = False
             self._transport.resume_reading()
+
+    def _stop_waiting(self, request_id: int) -> None:
+        for slot in list(self.waiting):
+            if cast(Request, slot.request).request_id == request_id and slot.call is not None:
+                slot.call.stop_waiting()
 
     def _reject(self, item: Rejected) -> None:
         slot = _Slot(self, item)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from cluster.operation import Operation, Placed, row
-from cluster.queries import EXISTS, GET, WAIT_GET, Result
-from cluster.state.commands import DELETE, EXPIRE, INCR, PUT
+from cluster.operation import Operation, Placed, refusal_of, row
+from cluster.queries import EXISTS, GET, HISTORY, JSON_GET, WAIT_GET, Result
+from cluster.state import json_path
+from cluster.state.commands import DELETE, EXPIRE, INCR, JSON_DELETE, JSON_SET, PUT
 from flo.wire import messages as wire
+from flo.wire.kv_messages import (
+    History,
+    HistoryEntry,
+    KvHistory,
+    KvJsonDelete,
+    KvJsonGet,
+    KvJsonSet,
+)
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
@@ -20,20 +29,35 @@ RESERVED_PREFIXES = (b"_action:", b"_worker:", b"_sys:", b"_internal:", b"_flo:"
 KeyBody: TypeAlias = (
     wire.KvPut | wire.KvGet | wire.KvDelete | wire.KvIncr | wire.KvExpire | wire.KvExists
 )
+JsonBody: TypeAlias = KvJsonGet | KvJsonSet | KvJsonDelete
+
+_HISTORY_LIMIT_DEFAULT = 10
 
 
 def _refuse_early(placed: Placed) -> Refusal | None:
-    body = cast("KeyBody", placed)
-    if body.key.startswith(RESERVED_PREFIXES):
+    if cast("KeyBody", placed).key.startswith(RESERVED_PREFIXES):
         return Refusal(Reason.RESERVED_KEY, Ran.NO, "keys that begin with this are reserved")
     return None
+
+
+def _refuse_json_early(placed: Placed) -> Refusal | None:
+    body = cast("JsonBody", placed)
+    refusal = _refuse_early(placed)
+    if refusal is None:
+        try:
+            json_path.parse_path(body.path)
+            if isinstance(body, KvJsonSet):
+                json_path.read_document(body.document)
+        except json_path.JsonError as error:
+            return refusal_of(error.result)
+    return refusal
 
 
 def _txn(placed: Placed) -> int | None:
     return cast("KeyBody", placed).txn
 
 
-def _key(body: KeyBody) -> bytes:
+def _key(body: KeyBody | KvHistory | JsonBody) -> bytes:
     return body.key
 
 
@@ -56,6 +80,18 @@ def _expire_arguments(body: wire.KvExpire) -> Arguments:
 
 def _key_arguments(body: wire.KvGet | wire.KvExists) -> Arguments:
     return body.namespace, body.key
+
+
+def _history_arguments(body: KvHistory) -> Arguments:
+    return body.namespace, body.key, body.limit or _HISTORY_LIMIT_DEFAULT
+
+
+def _path_arguments(body: KvJsonGet | KvJsonDelete) -> Arguments:
+    return body.namespace, body.key, body.path
+
+
+def _json_set_arguments(body: KvJsonSet) -> Arguments:
+    return body.namespace, body.key, body.path, body.document
 
 
 def _wait_arguments(body: wire.KvGet) -> Arguments:
@@ -88,6 +124,21 @@ def _done(_result: Result) -> wire.Result:
 
 def _exists(result: Result) -> wire.Result:
     return wire.Exists(bool(result[1]), cast(int, result[2]))
+
+
+def _history(result: Result) -> wire.Result:
+    versions = cast("list[tuple[int, int, bytes]]", result[1])
+    return History(tuple(HistoryEntry(*each) for each in versions))
+
+
+def _json_stored(result: Result) -> wire.Result:
+    if not isinstance(result[1], int):
+        raise TypeError("no version")
+    return wire.Stored(result[1])
+
+
+def _json_deleted(result: Result) -> wire.Result:
+    return wire.Stored(cast("int | None", result[1]))
 
 
 def _stored_in_transaction(_result: Result) -> wire.Result:
@@ -135,11 +186,20 @@ _GET = _read(GET, _key_arguments, _value)._replace(
     ),
 )
 
+_HISTORY = row(HISTORY, _key, _history_arguments, _history, is_write=False)
+_JSON_GET = row(JSON_GET, _key, _path_arguments, _value, is_write=False)
+_JSON_SET = row(JSON_SET, _key, _json_set_arguments, _json_stored, is_write=True)
+_JSON_DELETE = row(JSON_DELETE, _key, _path_arguments, _json_deleted, is_write=True)
+
 KV_OPERATIONS: dict[int, Operation] = {
     0x100: _write(PUT, _put_arguments, _stored),
     0x101: _GET,
     0x103: _write(DELETE, _delete_arguments, _deleted),
+    0x105: _HISTORY._replace(early=_refuse_early, bounded=True),
     0x10B: _write(INCR, _incr_arguments, _counter),
+    0x10C: _JSON_GET._replace(early=_refuse_json_early),
+    0x10D: _JSON_SET._replace(early=_refuse_json_early, grows=True),
+    0x10E: _JSON_DELETE._replace(early=_refuse_json_early),
     0x113: _write(EXPIRE, _expire_arguments, _done),
     0x114: _write(EXPIRE, _expire_arguments, _done),
     0x115: _read(EXISTS, _key_arguments, _exists),

@@ -20,6 +20,7 @@ from flo.wire.messages import (
     PartitionTable,
     PartitionTableRequest,
 )
+from flo.wire.payload import DEFAULT_NAMESPACE
 from flo.wire.registry import OP_OF_REQUEST
 from flo.wire.status import Ran, Refusal
 
@@ -182,6 +183,8 @@ class LocalChannel:
         assert codec is not None, "every operation can be said in v1"
         try:
             payload = codec.encode_request(body)
+            if not payload.namespace:
+                payload = payload._replace(namespace=DEFAULT_NAMESPACE)
             check_namespace(payload.namespace)
             checked = codec.decode_request(payload, self._value_bytes_max)
         except LocalProtocolError as error:

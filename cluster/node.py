@@ -31,6 +31,7 @@ from cluster.raft.types import GroupConfig, InvariantBrokenError
 from cluster.router import Router
 from cluster.scan_cursors import ScanCursors
 from cluster.sealed_files import DataDirectoryError
+from cluster.transactions import Budget
 from cluster.turn import Turns
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class NodeCore:
         self._failed = False
         self._rng = SystemRandom()
         self._tick_timer: asyncio.TimerHandle | None = None
+        self._transaction_budget = Budget()
         self._flush_scheduled = False
         self._finish_repair_at = 0.0
         self.partitions: dict[int, Partition] = {}
@@ -238,6 +240,7 @@ class NodeCore:
             clock=self._clock,
             limits=config.limits,
             has_room=self._network.has_room,
+            transaction_budget=self._transaction_budget,
         )
 
     def _learner(self, number: int) -> Learner | None:

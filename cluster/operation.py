@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
-from cluster.state.commands import EMPTY
-from flo.wire.status import Ran, Reason, Refusal
+from cluster.state.commands import EMPTY, GROUP_LOCKED
+from flo.wire.status import Ran, Reason, Refusal, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,10 @@ class Operation(NamedTuple):
     """The transaction that the request is part of."""
     in_transaction: Callable[[Result], wire.Result] | None = None
     """Its answer there; without it the operation cannot be part of one."""
+    bounded: bool = False
+    """How many bytes the answer may have is added to the arguments: it depends on the client."""
+    grows: bool = False
+    """How many bytes the value may have afterwards is added, for the same reason."""
     empty: wire.Result | Refusal | None = None
     """The answer when nothing was there, or came in time."""
 
@@ -91,6 +95,9 @@ def refusal_of(result: Result) -> Refusal:
     A text after the reason says why, where one reason has several.
     """
     code = cast(int, result[0])
+    if code == GROUP_LOCKED:
+        text = "the group is exclusive, and as many consumers stand by as it allows"
+        return Refusal(Reason.UNCLASSIFIED, Ran.NO, text, Status.GROUP_LOCKED)
     if len(result) > 1 and type(result[1]) is bytes:
         return Refusal(Reason(code), Ran.NO, result[1].decode())
     message = _MESSAGES.get(code)

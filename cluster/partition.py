@@ -261,7 +261,8 @@ class Partition:
         except BROKEN as error:
             self._break(error)
             return False
-        return more or bool(self._queue) or self._reads.need_entry or self.group.reads_can_start
+        due = bool(self._queue) or self._reads.need_entry or self._time_due
+        return more or due or self.group.reads_can_start
 
     @property
     def unanswered(self) -> int:
@@ -361,6 +362,9 @@ class Partition:
                 self._answer(batch, outcomes)
         # After the answers: an entry may bring what a call of an earlier one did not find.
         self.waiting.wake(self.replica.take_touched())
+        if self.replica.timers_due_ms <= self.replica.stamp_ms:
+            # An entry runs a bounded number of timers: the next one goes on at once.
+            self._time_due = group.accepts_proposals and group.is_ready
         return self.group.commit_index > self.group.applied_index
 
     def _answer(self, batch: _Batch, outcomes: "list[Result]") -> None:

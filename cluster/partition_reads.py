@@ -172,7 +172,8 @@ class PartitionReads:
         now_ms = self._stamps.now_ms()
         with self._replica.view() as (txn, stamp_ms):
             for each in due:
-                view = View(txn, stamp_ms, None if each.by_stamp else now_ms)
+                view_ms = None if each.by_stamp else now_ms
+                view = View(txn, stamp_ms, view_ms, self._replica.timers_due_ms)
                 for read in each.reads:
                     try:
                         result = self.query(view, read.code, read.args)

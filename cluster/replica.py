@@ -43,6 +43,11 @@ class Replica:
         """Nothing in the state waits for a time before this, unix milliseconds."""
         return self._machine.due_ms
 
+    @property
+    def timers_due_ms(self) -> int:
+        """No message or record becomes another before this, unix milliseconds."""
+        return self._machine.timers_due_ms
+
     def listen(self, *, listening: bool) -> None:
         """Says whether calls wait here; see `Context.listening`."""
         self._machine.listen(listening=listening)

@@ -1,33 +1,38 @@
 """What happens to a request: by one key to its partition, over several, or at this node."""
 
-import heapq
-from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from cluster.calls import Call, Outcome, Wait
+from cluster.gather import Gather
 from cluster.kv_operations import RESERVED_PREFIXES
+from cluster.listings import Listings
 from cluster.operation import Operation, Placed, refusal_of, to_answer
 from cluster.operations import OPERATIONS
-from cluster.queries import MGET, SCAN
-from cluster.scan_cursors import CursorError, ScanCursors
+from cluster.queries import MGET
+from cluster.scans import Scans
 from cluster.topics import topics_of
 from cluster.transaction_calls import TransactionCalls
 from flo.wire import messages as wire
 from flo.wire.kv_messages import TxnBegin, TxnCommit, TxnRollback
+from flo.wire.limits import V2_ANSWER_BYTES_MAX, V2_VALUE_BYTES_MAX
+from flo.wire.queue_messages import QueueList
 from flo.wire.routing import partition_of
 from flo.wire.status import Ran, Reason, Refusal
+from flo.wire.stream_messages import StreamList
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cluster.config import Limits
     from cluster.dispatch import Dispatcher
-    from cluster.operation import Answer
+    from cluster.operation import Answer, Arguments
+    from cluster.scan_cursors import ScanCursors
     from flo.wire.connection import Request
 
 DoneCallback: TypeAlias = "Callable[[Answer], None]"
 
 _TOKEN_BITS = 63
-_SCAN_LIMIT_DEFAULT = {1: 100, 2: 1024}
 
 
 class Describe(Protocol):
@@ -48,7 +53,7 @@ class Router:
         dispatcher: "Dispatcher",
         *,
         partition_count: int,
-        cursors: ScanCursors,
+        cursors: "ScanCursors",
         describe: Describe,
         rng: Random,
         limits: "Limits",
@@ -60,10 +65,13 @@ class Router:
         self._rng = rng
         self._limits = limits
         self._transactions = TransactionCalls(dispatcher, partition_count)
+        listings = Listings(dispatcher, partition_count, cursors, limits)
         self._others: dict[type[wire.Body], Callable[[Request, DoneCallback], None]] = {
             wire.Ping: self._ping,
             wire.KvMget: self._mget,
-            wire.KvScan: self._scan,
+            wire.KvScan: Scans(dispatcher, partition_count, cursors, limits).scan,
+            QueueList: listings.queues,
+            StreamList: listings.streams,
             wire.PartitionTableRequest: self._partition_table,
             wire.OpenSession: self._open_session,
             TxnBegin: self._transactions.begin,
@@ -99,7 +107,8 @@ class Router:
 
         partition = partition_of(body.namespace, operation.name(body), self._partition_count)
         run = self._dispatcher.write if operation.is_write else self._dispatcher.read
-        run(partition, operation.code, operation.arguments(body), request.context, finished)
+        args = self._arguments(operation, request)
+        run(partition, operation.code, args, request.context, finished)
         return None
 
     def _run_waiting(
@@ -110,13 +119,23 @@ class Router:
         def finished(outcome: Outcome) -> None:
             done(outcome if isinstance(outcome, Refusal) else to_answer(operation, outcome))
 
-        args = operation.arguments(body)
+        args = self._arguments(operation, request)
         topics = topics_of(operation.code, args)
         assert topics is not None, f"{request.op.name} waits, but for what?"
         wait = Wait(wait_ms / 1000, topics)
         partition = partition_of(body.namespace, operation.name(body), self._partition_count)
         run = self._dispatcher.write if operation.is_write else self._dispatcher.read
         return run(partition, operation.code, args, request.context, finished, wait)
+
+    def _arguments(self, operation: Operation, request: "Request") -> "Arguments":
+        args = operation.arguments(cast(Placed, request.body))
+        limits, is_v2 = self._limits, request.revision == 2
+        if operation.bounded:
+            return *args, V2_ANSWER_BYTES_MAX if is_v2 else limits.answer_bytes_max
+        if operation.grows:
+            most = limits.value_bytes_max
+            return *args, min(most, V2_VALUE_BYTES_MAX) if is_v2 else most
+        return args
 
     # --- over several partitions: in parallel; linearizable per key, no snapshot across them ---
 
@@ -149,54 +168,11 @@ class Router:
                 message = f"the values have more than {max_bytes} bytes: ask for fewer keys"
                 done(Refusal(Reason.FIELD_TOO_LONG, Ran.NO, message))
 
-        gather = _Gather(len(places), gathered, done)
+        gather = Gather(len(places), gathered, done)
         for partition, wanted in places.items():
             args = (body.namespace, [body.keys[place] for place in wanted], max_bytes)
             self._dispatcher.read(partition, MGET, args, request.context, gather.slot(partition))
         gather.start()
-
-    def _scan(self, request: "Request", done: DoneCallback) -> None:
-        body = cast(wire.KvScan, request.body)
-        try:
-            after = self._cursors.resolve(body.cursor)
-        except CursorError as error:
-            done(Refusal(Reason.MALFORMED, Ran.NO, str(error)))
-            return
-        limit = body.limit or _SCAN_LIMIT_DEFAULT[request.revision]
-        max_bytes = self._limits.scan_page_bytes_max
-
-        def gathered(results: "dict[int, tuple[object, ...]]") -> None:
-            done(self._page(list(results.values()), limit, max_bytes, request.revision))
-
-        gather = _Gather(self._partition_count, gathered, done)
-        keys_only = body.keys_only or request.revision == 2
-        args = (body.namespace, body.prefix, after, limit, max_bytes, keys_only)
-        for partition in range(self._partition_count):
-            slot = gather.slot(partition)
-            self._dispatcher.read(partition, SCAN, args, request.context, slot)
-        gather.start()
-
-    def _page(
-        self, results: "list[tuple[object, ...]]", limit: int, max_bytes: int, revision: int
-    ) -> "Answer":
-        """Merges one page of each partition into one page in byte order."""
-        pages = [cast(list[tuple[bytes, bytes]], result[1]) for result in results]
-        # A partition that has more may have keys right after its last one: no page of the whole
-        # reaches beyond the first such end.
-        ends = [page[-1][0] for page, result in zip(pages, results, strict=True) if result[2]]
-        end = min(ends, default=None)
-        entries: list[wire.PageEntry] = []
-        size = 0
-        # By the key alone: what another node has sent are lists, not tuples.
-        for key, value in heapq.merge(*pages, key=_key_of):
-            past_end = end is not None and key > end
-            if past_end or len(entries) == limit or (entries and size > max_bytes):
-                return wire.Page(tuple(entries), self._cursors.make(entries[-1].key, revision))
-            entries.append(wire.PageEntry(key, value))
-            size += len(key) + len(value)
-        if end is not None:
-            return wire.Page(tuple(entries), self._cursors.make(entries[-1].key, revision))
-        return wire.Page(tuple(entries), None)
 
     # --- at this node ---
 
@@ -240,10 +216,6 @@ def _not_served(request: "Request", done: DoneCallback) -> None:
     done(Refusal(Reason.UNKNOWN_OP, Ran.NO, message))
 
 
-def _key_of(entry: tuple[bytes, bytes]) -> bytes:
-    return entry[0]
-
-
 def _end_of_values(entries: list[wire.ValueEntry], end: int, max_bytes: int) -> int:
     """How many of the first `end` entries fit in an answer; one at least."""
     size = 0
@@ -252,42 +224,3 @@ def _end_of_values(entries: list[wire.ValueEntry], end: int, max_bytes: int) -> 
         if place and size > max_bytes:
             return place
     return end
-
-
-class _Gather:
-    """Waits for a result of each partition; the first refusal is the answer of the whole."""
-
-    def __init__(
-        self,
-        count: int,
-        gathered: "Callable[[dict[int, tuple[object, ...]]], None]",
-        refused: DoneCallback,
-    ) -> None:
-        self._missing = count
-        self._gathered = gathered
-        self._refused = refused
-        self._results: dict[int, tuple[object, ...]] = {}
-
-    def start(self) -> None:
-        """To be called after all slots were handed out: there may have been none."""
-        if not self._missing and not self._results:
-            self._gathered({})
-
-    def slot(self, partition: int) -> Callable[[Outcome], None]:
-        def done(outcome: Outcome) -> None:
-            if self._missing <= 0:
-                return
-            refusal = outcome if isinstance(outcome, Refusal) else None
-            if refusal is None and not isinstance(outcome, Refusal) and outcome[0] != 0:
-                refusal = refusal_of(outcome)
-            if refusal is not None:
-                self._missing = 0
-                self._results[partition] = ()
-                self._refused(refusal)
-            elif not isinstance(outcome, Refusal):
-                self._results[partition] = outcome
-                self._missing -= 1
-                if not self._missing:
-                    self._gathered(self._results)
-
-        return done

@@ -118,6 +118,7 @@ class _Open:
         self.overlay = Overlay(below)
         self.context = Context()
         self.context.revision = _OWN_VERSIONS
+        self.context.scratch = True
         self.answers: dict[tuple[int, int], Result] = {}
         """By session and sequence: an operation that comes again is not done again."""
 

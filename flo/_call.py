@@ -1,11 +1,12 @@
 """What one call has gone through so far, and its name in messages."""
 
-from typing import TYPE_CHECKING, Final
+from math import ceil
+from typing import TYPE_CHECKING, Final, cast
 
 from flo._names import decode_key
 from flo._sessions import Session
 from flo.exceptions import Outcome
-from flo.wire.messages import Body, CallContext, KvMget
+from flo.wire.messages import Body, CallContext, KvGet, KvMget
 from flo.wire.registry import OP_OF_REQUEST
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 # The server shall give up a little before us: its refusal says more than silence.
 _ANSWER_MARGIN_MAX_MS = 200
 _KEY_SHOWN_MAX: Final = 80
+_NAMES: Final = ("key", "queue", "stream", "prefix")
+"""Fields of requests that say what they are about."""
 
 
 class Era:
@@ -41,6 +44,7 @@ class Call:
         "sequence",
         "session",
         "stale",
+        "wait_s",
     )
 
     def __init__(
@@ -53,6 +57,7 @@ class Call:
         *,
         is_write: bool,
         stale: bool = False,
+        wait_s: float = 0.0,
     ) -> None:
         self.body = body
         self.partition = partition
@@ -62,6 +67,8 @@ class Call:
         self.is_write = is_write
         self.stale = stale
         """Any replica may answer."""
+        self.wait_s = wait_s
+        """For so long the node may wait, from the beginning of the call; a part of the budget."""
         self.attempts = 0
         self.channel: Channel | None = None
         # Set for a write once it has its place in a session; floor and sequence stay the same from
@@ -87,16 +94,31 @@ class Call:
             self.session.end(self.sequence[0])
             self.session = None
 
+    def request(self, remaining_s: float) -> Body:
+        """The body for a try: one that comes late waits only for what is left of the wait."""
+        if not self.wait_s:
+            return self.body
+        # Every body that waits has the field. Not 0: that would be another question.
+        waiting = cast(KvGet, self.body)
+        left_ms = ceil(self._wait_left_s(remaining_s) * 1000)
+        return waiting._replace(wait_ms=max(1, min(waiting.wait_ms, left_ms)))
+
     def context(self, remaining_s: float) -> CallContext:
         """What travels with a try."""
         remaining_ms = int(remaining_s * 1000)
-        margin_ms = min(remaining_ms // 10, _ANSWER_MARGIN_MAX_MS)
+        # Not of the wait: its end is an answer.
+        own_ms = int((remaining_s - self._wait_left_s(remaining_s)) * 1000)
+        margin_ms = min(own_ms // 10, _ANSWER_MARGIN_MAX_MS)
         deadline_ms = max(1, remaining_ms - margin_ms)
         session = self.session
         if session is None:
             return CallContext(None, None, None, self.stale, deadline_ms)
         sequence, floor = self.sequence
         return CallContext(session.session_id, sequence, floor, False, deadline_ms)
+
+    def _wait_left_s(self, remaining_s: float) -> float:
+        spent_s = self.budget_s - remaining_s
+        return max(0.0, self.wait_s - spent_s)
 
     @property
     def operation(self) -> str:
@@ -120,9 +142,12 @@ class Call:
         if isinstance(self.body, KvMget):
             about = f" of {len(self.body.keys)} keys"
         else:
-            key: bytes | None = getattr(self.body, "key", getattr(self.body, "prefix", None))
-            if key is not None:
-                about = f" of {_shown(key)}"
+            name = next((each for each in _NAMES if hasattr(self.body, each)), None)
+            if name is not None:
+                about = f" of {_shown(getattr(self.body, name))}"
+            group: bytes | None = getattr(self.body, "group", None)
+            if group is not None:
+                about += f" by group {_shown(group)}"
         namespace = self.namespace
         if namespace not in (None, "default"):
             about += f" in namespace {namespace!r}"

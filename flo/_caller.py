@@ -106,11 +106,18 @@ class Caller:
         """
         if get_ident() != self.home.thread or not self._loop.is_running():
             self.home.check()
-        budget_s = self._timeout_s if timeout_ms is None else timeout_s(timeout_ms)
-        if wait_ms:
-            budget_s += wait_ms / 1000
-        deadline = self._loop.time() + budget_s
-        call = Call(body, partition, deadline, budget_s, self._era, is_write=is_write, stale=stale)
+        wait_s = wait_ms / 1000
+        budget_s = wait_s + (self._timeout_s if timeout_ms is None else timeout_s(timeout_ms))
+        call = Call(
+            body,
+            partition,
+            self._loop.time() + budget_s,
+            budget_s,
+            self._era,
+            is_write=is_write,
+            stale=stale,
+            wait_s=wait_s,
+        )
         if self._watch is None:
             return self._run(call)
         return self._watch.watch(call, self._run(call))
@@ -186,7 +193,8 @@ class Caller:
                     call, self._usable_channel(call), self._unreachable_message
                 )
         call.channel = channel
-        reply = channel.send(call.body, call.context(call.deadline - self._loop.time()))
+        remaining_s = call.deadline - self._loop.time()
+        reply = channel.send(call.request(remaining_s), call.context(remaining_s))
         waiting = self._deadlines.add(reply, call.deadline)
         try:
             return await reply
@@ -214,7 +222,7 @@ class Caller:
         least_s = _TRY_MIN_S
         if isinstance(reply, Refusal) and reply.reason is Reason.LEADER_UNKNOWN:
             # The node has waited for a leader nearly all of the time: what it says is the answer.
-            least_s = max(least_s, call.budget_s * _LEADER_WAIT_SHARE)
+            least_s = max(least_s, (call.budget_s - call.wait_s) * _LEADER_WAIT_SHARE)
         if call.attempts >= self._retry.max_attempts or remaining_s < least_s:
             raise self._error(call, reply)
         pause_s = min(self._retry.pause_s(call.attempts), remaining_s / 2)

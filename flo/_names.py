@@ -8,10 +8,7 @@ from flo.wire.limits import KEY_WITH_NAMESPACE_BYTES_MAX, NAMESPACE_BYTES_MAX
 
 def encode_namespace(namespace: str) -> bytes:
     """The bytes of a namespace; the empty one is the server's default."""
-    try:
-        encoded = namespace.encode()
-    except UnicodeEncodeError as error:
-        raise _no_text("namespace", namespace, error) from error
+    encoded = encode_text(namespace, "namespace")
     if len(encoded) > NAMESPACE_BYTES_MAX:
         raise NamespaceTooLargeError(
             f"namespace of {len(encoded)} bytes: at most {NAMESPACE_BYTES_MAX}"
@@ -19,6 +16,14 @@ def encode_namespace(namespace: str) -> bytes:
     if b"\x00" in encoded:
         raise ValidationError("namespace contains a NUL byte")
     return encoded or b"default"
+
+
+def encode_text(text: str, what: str) -> bytes:
+    """The bytes of a text that goes to a server."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise _no_text(what, text, error) from error
 
 
 def encode_key(namespace: bytes, key: str | bytes, what: str = "key") -> bytes:

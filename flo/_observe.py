@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
+from flo.stream_types import StreamID
+
 _logger = logging.getLogger("flo")
 
 
@@ -66,14 +68,27 @@ class Disconnected:
     unanswered: int
 
 
-ClientEvent: TypeAlias = CallFinished | CallRetried | Connected | ConnectFailed | Disconnected
+@dataclass(frozen=True, slots=True)
+class RecordHandled:
+    """A handler of a stream worker returned, or did not: then `error` says why."""
+
+    stream: str
+    group: str
+    id: StreamID
+    duration_ms: float
+    error: Exception | None
+
+
+ClientEvent: TypeAlias = (
+    CallFinished | CallRetried | Connected | ConnectFailed | Disconnected | RecordHandled
+)
 
 ClientObserver: TypeAlias = Callable[[ClientEvent], None]
 """Called with each event, in the client's event loop: it must return quickly and not block."""
 
 
 class Reporter:
-    """Tells the observer, if there is one, and logs everything but finished calls."""
+    """Tells the observer, if there is one, and logs what is about retries and connections."""
 
     def __init__(self, observer: ClientObserver | None = None) -> None:
         self.observer = observer
@@ -90,8 +105,10 @@ class Reporter:
 
 
 def _log(event: ClientEvent) -> None:
+    if isinstance(event, CallFinished | RecordHandled):
+        return
     level = logging.DEBUG if isinstance(event, CallRetried) else logging.INFO
-    if _logger.isEnabledFor(level) and not isinstance(event, CallFinished):
+    if _logger.isEnabledFor(level):
         _logger.log(level, "%s", _text(event), extra=_extra(event))
 
 

@@ -1,42 +1,33 @@
 """Messages on their way into a queue."""
 
-from flo.exceptions import ValidationError, ValueTooLargeError
+from collections.abc import Iterable
+
+from flo._batches import batches_of, payload_of
+from flo._names import encode_text
+from flo.exceptions import ValidationError
 from flo.queue_types import QueueItem
 from flo.wire import queue_messages as wire
 
-PAYLOAD_BYTES_MAX = 16 << 20
-_BATCH_ITEMS_MAX = 1000
-_BATCH_BYTES_MAX = 512 << 10
+_DEDUP_KEY_BYTES_MAX = 255
 
 
 def item_of(item: QueueItem) -> wire.QueueItem:
-    if not isinstance(item.payload, bytes):
-        raise ValidationError(
-            f"the payload is a {type(item.payload).__name__}: encode it to bytes first"
-        )
-    if len(item.payload) > PAYLOAD_BYTES_MAX:
-        raise ValueTooLargeError(
-            f"payload of {len(item.payload)} bytes: at most {PAYLOAD_BYTES_MAX}"
-        )
+    """One message, if a server would take it."""
     if not 0 <= item.priority <= 255:
         raise ValidationError(f"priority of {item.priority}: 0 to 255, the lower the sooner")
     if item.delay_ms < 0:
         raise ValidationError(f"delay_ms of {item.delay_ms}: it must not be negative")
     key = item.dedup_key
-    encoded = key.encode() if isinstance(key, str) else key
-    return wire.QueueItem(item.payload, item.priority, item.delay_ms, encoded or None)
+    encoded = encode_text(key, "dedup_key") if isinstance(key, str) else key
+    if encoded is not None and len(encoded) > _DEDUP_KEY_BYTES_MAX:
+        raise ValidationError(f"dedup_key of {len(encoded)} bytes: at most {_DEDUP_KEY_BYTES_MAX}")
+    return wire.QueueItem(payload_of(item.payload), item.priority, item.delay_ms, encoded or None)
 
 
-def batches_of(items: list[wire.QueueItem]) -> list[tuple[wire.QueueItem, ...]]:
-    batches: list[tuple[wire.QueueItem, ...]] = []
-    batch: list[wire.QueueItem] = []
-    size = 0
-    for item in items:
-        if batch and (
-            len(batch) == _BATCH_ITEMS_MAX or size + len(item.payload) > _BATCH_BYTES_MAX
-        ):
-            batches.append(tuple(batch))
-            batch, size = [], 0
-        batch.append(item)
-        size += len(item.payload)
-    return [*batches, tuple(batch)] if batch else batches
+def steps_of(items: Iterable[wire.QueueItem]) -> list[tuple[wire.QueueItem, ...]]:
+    """Messages in the steps they are enqueued in."""
+    return batches_of(items, _size_of)
+
+
+def _size_of(item: wire.QueueItem) -> int:
+    return len(item.payload) + len(item.dedup_key or b"")

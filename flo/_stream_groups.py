@@ -5,11 +5,20 @@ from typing import cast
 
 from flo._caller import Caller
 from flo._checks import block_ms_of
-from flo._names import decode_key, encode_key, encode_namespace
-from flo._stream_forms import read_result, records_limit, records_of, wire_id, wire_ids
+from flo._names import decode_key, encode_key, encode_namespace, encode_text
+from flo._stream_forms import (
+    id_of,
+    place_of,
+    read_result,
+    records_limit,
+    records_of,
+    wire_id,
+    wire_ids,
+)
 from flo.exceptions import ValidationError
 from flo.stream_types import (
     FIRST_ID,
+    LAST_ID,
     GroupInfo,
     GroupMember,
     PendingEntry,
@@ -26,7 +35,6 @@ from flo.stream_types import (
 from flo.wire import group_messages as wire
 from flo.wire.messages import Body, Deleted, Result
 from flo.wire.routing import stream_home
-from flo.wire.stream_messages import StreamId
 
 
 class GroupOperations:
@@ -165,8 +173,8 @@ class GroupOperations:
         """
         options = options or StreamGroupAckOptions()
         namespace, name = self._place(stream, options.namespace)
-        consumer = options.consumer.encode()
-        body = wire.GroupAck(namespace, name, _name(group, "group"), consumer, _ids(ids))
+        consumer = encode_text(options.consumer, "consumer name")
+        body = wire.GroupAck(namespace, name, _name(group, "group"), consumer, wire_ids(ids))
         await self._write(body, name, timeout_ms)
 
     async def group_nack(
@@ -189,9 +197,9 @@ class GroupOperations:
         namespace, name = self._place(stream, options.namespace)
         if options.delay_ms < 0:
             raise ValidationError(f"delay_ms of {options.delay_ms}: it must not be negative")
-        consumer = options.consumer.encode()
+        consumer = encode_text(options.consumer, "consumer name")
         body = wire.GroupNack(
-            namespace, name, _name(group, "group"), consumer, _ids(ids), options.delay_ms
+            namespace, name, _name(group, "group"), consumer, wire_ids(ids), options.delay_ms
         )
         await self._write(body, name, timeout_ms)
 
@@ -213,9 +221,9 @@ class GroupOperations:
         """
         options = options or StreamGroupTouchOptions()
         namespace, name = self._place(stream, options.namespace)
-        consumer = options.consumer.encode()
+        consumer = encode_text(options.consumer, "consumer name")
         body = wire.GroupTouch(
-            namespace, name, _name(group, "group"), consumer, _ids(ids), options.extend_ms
+            namespace, name, _name(group, "group"), consumer, wire_ids(ids), options.extend_ms
         )
         await self._write(body, name, timeout_ms)
 
@@ -249,14 +257,14 @@ class GroupOperations:
             _name(group, "group"),
             _name(consumer, "consumer"),
             min_idle_ms,
-            StreamId(*start_id),
+            place_of(start_id),
             records_limit(count),
         )
         records, cursor = cast(wire.Claimed, await self._write(body, name, timeout_ms))
         found = records_of(records)
         if cursor is None:
-            return StreamClaimResult(found, done=True)
-        return StreamClaimResult(found, StreamID(*cursor))
+            return StreamClaimResult(found, LAST_ID, done=True)
+        return StreamClaimResult(found, id_of(cursor))
 
     async def group_pending(
         self,
@@ -278,7 +286,7 @@ class GroupOperations:
         body = wire.GroupPending(namespace, name, _name(group, "group"), who)
         result = cast(wire.PendingList, await self._read(body, name, timeout_ms))
         return [
-            PendingEntry(StreamID(*place), owner.decode(), deliveries)
+            PendingEntry(id_of(place), decode_key(owner), deliveries)
             for place, deliveries, owner in result.entries
         ]
 
@@ -301,7 +309,7 @@ class GroupOperations:
         found = cast(wire.GroupInfoResult, await self._read(body, name, timeout_ms))
         return GroupInfo(
             found.mode,
-            StreamID(*found.cursor),
+            id_of(found.cursor),
             found.pending,
             found.lag,
             found.settings.ack_timeout_ms or 0,
@@ -351,13 +359,7 @@ def _namespace_of(body: Body) -> bytes:
 
 
 def _name(name: str, what: str) -> bytes:
-    encoded = name.encode()
+    encoded = encode_text(name, f"{what} name")
     if not 1 <= len(encoded) <= 255 or b"\x00" in encoded:
         raise ValidationError(f"{what} name of {len(encoded)} bytes: 1 to 255, without NUL")
     return encoded
-
-
-def _ids(ids: Iterable[StreamID]) -> tuple[StreamId, ...]:
-    if isinstance(ids, StreamID):
-        raise ValidationError(f"ids: give a list, as [{ids}]")
-    return wire_ids(ids)

@@ -19,8 +19,10 @@ from flo.exceptions import NotConnectedError, ProtocolError, ValidationError
 from flo.kv import KVOperations
 from flo.queue import QueueOperations
 from flo.retry import DEFAULT_RETRY_POLICY, RetryPolicy
-from flo.stream import StreamOperations
+from flo.streams import StreamOperations
 from flo.wire.messages import ClusterStatus, ClusterStatusRequest, Ping
+from flo.worker import StreamWorker
+from flo.worker_types import WORKER_BLOCK_MS_DEFAULT, StreamRecordHandler
 
 IN_FLIGHT_MAX_DEFAULT = 10_000
 
@@ -56,8 +58,8 @@ class FloClient:
 
         endpoint: `host:port`, several with commas between; `flo://` may stand before.
         namespace: where the keys are, unless an operation's options say otherwise.
-        timeout_ms: how long a call may take with all its tries, unless it says otherwise; a get's
-            `wait_ms` comes on top. At most a day: more counts as a day.
+        timeout_ms: how long a call may take with all its tries, unless it says otherwise; the time
+            it is told to wait comes on top. At most a day: more counts as a day.
         debug: shows what the client logs about connections and retries.
         retry: how often calls are tried again, and after which pauses.
         in_flight_max: calls under way at once; further ones wait, first come first served.
@@ -114,6 +116,11 @@ class FloClient:
             print(client.get_namespace(None), client.get_namespace("orders"))  # default orders
         """
         return self._namespace if override is None else override
+
+    @property
+    def observer(self) -> ClientObserver | None:
+        """Who is called with events, as given to the constructor."""
+        return self._settings.observer
 
     @property
     def is_connected(self) -> bool:
@@ -236,6 +243,61 @@ class FloClient:
         else:
             answer = await caller.call_node(parse_endpoint(node), request, timeout_ms=timeout_ms)
         return _status_object(cast(ClusterStatus, answer).document)
+
+    def new_stream_worker(
+        self,
+        *,
+        stream: str,
+        group: str,
+        handler: StreamRecordHandler,
+        consumer: str | None = None,
+        worker_id: str | None = None,
+        concurrency: int = 10,
+        batch_size: int = 10,
+        block_ms: int = WORKER_BLOCK_MS_DEFAULT,
+        message_timeout: float = 300.0,
+        redeliver_pending_on_reconnect: bool = True,
+        claim_min_idle_ms: int = 0,
+    ) -> StreamWorker:
+        """A worker that handles the records of a stream as a consumer of a group.
+
+        handler: is awaited with a `StreamContext` for each record; when it raises, the record is
+            given back, and delivered again.
+        consumer, worker_id: its name in the group; by default the host's with a random end. One
+            that begins again under its name also takes up what it had not acknowledged.
+        concurrency: how many records are handled at once, 1 to 1,000.
+        batch_size: how many are taken at a time, 1 to 1,000.
+        block_ms: how long one read waits; the worker reads again.
+        message_timeout: seconds after which a handler is cancelled, and its record given back. The
+            group's ack timeout (330 s by default) should be longer.
+        redeliver_pending_on_reconnect: whether it takes up what was given to it, and got lost with
+            a connection or an earlier run; else that comes back with the group's ack timeout.
+        claim_min_idle_ms: not 0: takes over what other consumers have held for so long, as dead
+            ones do. It should be longer than `message_timeout`.
+
+        Raises ValidationError.
+
+        Example:
+            async def handle(ctx: StreamContext) -> None:
+                print(ctx.json())
+
+            worker = client.new_stream_worker(stream="events", group="printers", handler=handle)
+            await worker.close()  # instead of: await worker.start()
+        """
+        return StreamWorker(
+            self,
+            handler,
+            stream=stream,
+            group=group,
+            consumer=consumer,
+            worker_id=worker_id,
+            concurrency=concurrency,
+            batch_size=batch_size,
+            block_ms=block_ms,
+            message_timeout=message_timeout,
+            redeliver_pending_on_reconnect=redeliver_pending_on_reconnect,
+            claim_min_idle_ms=claim_min_idle_ms,
+        )
 
     async def __aenter__(self) -> "FloClient":
         return await self.connect()

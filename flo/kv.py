@@ -6,12 +6,12 @@ them again after a lost connection. Reads see every write that returned before t
 `FloError`; see `flo.exceptions` for what an error says about the write.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
-from flo._caller import Caller
+from flo._kv_documents import DocumentOperations
 from flo._kv_forms import as_bytes, cas_of, put_with, ttl_of, wait_ms_of
-from flo._names import decode_key, encode_key, encode_namespace, encode_prefix
+from flo._names import decode_key, encode_key, encode_prefix
 from flo.exceptions import NotFoundError, ValidationError
 from flo.kv_txn import Transaction
 from flo.types import (
@@ -19,6 +19,7 @@ from flo.types import (
     GetOptions,
     GetResult,
     IncrResult,
+    KVBeginResult,
     KVExistsOptions,
     KVExpireOptions,
     KVIncrOptions,
@@ -56,17 +57,13 @@ from flo.wire.messages import (
 from flo.wire.status import Reason
 
 
-class KVOperations:
+class KVOperations(DocumentOperations):
     """The key-value operations of one client.
 
     Example:
         await client.kv.put("greeting", b"hello")
         print(await client.kv.exists("greeting"))  # True
     """
-
-    def __init__(self, caller: Callable[[], Caller], namespace: bytes) -> None:
-        self._caller = caller
-        self._default_namespace = namespace
 
     async def get(
         self,
@@ -76,6 +73,10 @@ class KVOperations:
         timeout_ms: float | None = None,
     ) -> GetResult | None:
         """Reads a value and its version; None when the key does not exist.
+
+        With `wait_ms` it waits for that: until the key exists, or, with `WaitFor.CHANGE`, until it
+        has another version than now. None then means that nothing came in time. The wait comes on
+        top of the call's time-out.
 
         Example:
             await client.kv.put("user:7", b"Ada")
@@ -366,8 +367,5 @@ class KVOperations:
         begun = await caller.call(
             TxnBegin(namespace, encoded), partition=partition, timeout_ms=timeout_ms
         )
-        txn_id, pinned = cast(TxnBegun, begun)
-        return Transaction(self._caller, namespace, partition, txn_id, pinned)
-
-    def _namespace(self, override: str | None) -> bytes:
-        return self._default_namespace if override is None else encode_namespace(override)
+        opened = KVBeginResult(*cast(TxnBegun, begun))
+        return Transaction(self._caller, namespace, partition, opened)

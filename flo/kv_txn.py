@@ -18,6 +18,7 @@ from flo.exceptions import (
     FloError,
     NoSuchTransactionError,
     NotFoundError,
+    ServerError,
     TxnFinishedError,
     TxnUnsupportedOpError,
     ValidationError,
@@ -25,6 +26,7 @@ from flo.exceptions import (
 from flo.types import (
     DeleteOptions,
     GetResult,
+    KVBeginResult,
     KVCommitResult,
     KVExpireOptions,
     PutOptions,
@@ -53,14 +55,13 @@ class Transaction:
         caller: Callable[[], Caller],
         namespace: bytes,
         partition: int,
-        txn_id: int,
-        pinned_hash: int,
+        begun: KVBeginResult,
     ) -> None:
         self._caller = caller
         self._namespace = namespace
         self._partition = partition
-        self._id = txn_id
-        self._pinned_hash = pinned_hash
+        self._id = begun.txn_id
+        self._pinned_hash = begun.pinned_hash
         self._ended = False
 
     @property
@@ -201,7 +202,10 @@ class Transaction:
         try:
             result = await self._write(TxnCommit(self._namespace, None, self._id))
         except FloError as error:
-            self._ended = error.outcome == "not_applied" and not error.retryable
+            # What the server refused for good; a commit that did not get there may be made again.
+            self._ended = isinstance(error, ServerError) and not (
+                error.retryable or error.outcome == "unknown"
+            )
             raise
         self._ended = True
         commit_index, op_count = cast(TxnCommitted, result)

@@ -8,13 +8,13 @@ lowest priority number come first, and of those the oldest.
 Every operation may be given `timeout_ms`, else the client's counts. All raise `FloError`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import cast
 
 from flo._caller import Caller
 from flo._checks import block_ms_of, count_of, limit_of, positive, seqs_of
 from flo._names import decode_key, encode_key, encode_namespace, encode_prefix
-from flo._queue_items import batches_of, item_of
+from flo._queue_items import item_of, steps_of
 from flo.queue_types import (
     AckOptions,
     Delivery,
@@ -56,7 +56,7 @@ class QueueOperations:
     async def enqueue(
         self,
         queue: str,
-        payload: bytes,
+        payload: bytes | bytearray | memoryview,
         options: EnqueueOptions | None = None,
         *,
         timeout_ms: float | None = None,
@@ -77,7 +77,7 @@ class QueueOperations:
     async def enqueue_batch(
         self,
         queue: str,
-        items: Iterable[bytes | QueueItem],
+        items: Iterable[bytes | bytearray | memoryview | QueueItem],
         options: EnqueueOptions | None = None,
         *,
         timeout_ms: float | None = None,
@@ -85,7 +85,8 @@ class QueueOperations:
         """Puts many messages into a queue; returns their sequence numbers, in the same order.
 
         Up to 1,000 of them, and up to 512 KiB, are put there in one step, all or none; longer lists
-        take several. `options` hold for plain payloads.
+        take several, and an error says nothing about the steps before. `options` hold for plain
+        payloads.
 
         Example:
             await client.queue.enqueue_batch("mail", [b"to Ada", b"to Alan"])
@@ -101,7 +102,7 @@ class QueueOperations:
             for item in items
         ]
         sequences: list[int] = []
-        for batch in batches_of(encoded):
+        for batch in steps_of(encoded):
             result = await self._write(
                 wire.QueueEnqueueBatch(namespace, name, batch), name, timeout_ms
             )
@@ -144,7 +145,7 @@ class QueueOperations:
 
     async def consume(
         self, queue: str, count: int = 10, options: DequeueOptions | None = None
-    ) -> AsyncIterator[Message]:
+    ) -> AsyncGenerator[Message, None]:
         """Messages as they come, for ever; up to `count` are taken at a time.
 
         Whoever iterates acknowledges each one. Messages that were taken but not yet seen when the
@@ -156,8 +157,8 @@ class QueueOperations:
                 break
         """
         options = options or DequeueOptions()
-        block_ms = _FOLLOW_BLOCK_MS if options.block_ms is None else options.block_ms
-        waiting = DequeueOptions(options.namespace, block_ms or 1, options.visibility_ms)
+        block_ms = options.block_ms or _FOLLOW_BLOCK_MS
+        waiting = DequeueOptions(options.namespace, block_ms, options.visibility_ms)
         while True:
             for message in (await self.dequeue(queue, count, waiting)).messages:
                 yield message

@@ -13,7 +13,7 @@ class Delivery(IntEnum):
     """A message is gone when it is dequeued: at most once."""
 
 
-@dataclass(slots=True)
+@dataclass
 class EnqueueOptions:
     """How a message is stored.
 
@@ -28,7 +28,7 @@ class EnqueueOptions:
     dedup_key: str | bytes | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class DequeueOptions:
     """How messages are taken.
 
@@ -42,14 +42,14 @@ class DequeueOptions:
     visibility_ms: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class AckOptions:
     """Where the queue is."""
 
     namespace: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class NackOptions:
     """What becomes of messages that could not be handled: another try, or the dead letters."""
 
@@ -57,7 +57,7 @@ class NackOptions:
     to_dlq: bool = False
 
 
-@dataclass(slots=True)
+@dataclass
 class QueueTouchOptions:
     """How much longer messages stay leased, from now; None is the queue's setting."""
 
@@ -65,14 +65,14 @@ class QueueTouchOptions:
     extend_ms: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class PeekOptions:
     """Where the queue is."""
 
     namespace: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class DlqListOptions:
     """How many dead letters to list, 1 to 1,000."""
 
@@ -80,14 +80,14 @@ class DlqListOptions:
     limit: int = 100
 
 
-@dataclass(slots=True)
+@dataclass
 class DlqRequeueOptions:
     """Where the queue is."""
 
     namespace: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class QueueConfigureOptions:
     """Settings of a queue; None leaves one as it is.
 
@@ -102,7 +102,7 @@ class QueueConfigureOptions:
     max_attempts: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class QueueListOptions:
     """Which queues to list: names that begin with `prefix`, at most `limit`, from `cursor` on."""
 
@@ -112,17 +112,17 @@ class QueueListOptions:
     cursor: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class QueueItem:
     """One message of a batch; see `EnqueueOptions`."""
 
-    payload: bytes
+    payload: bytes | bytearray | memoryview
     priority: int = 0
     delay_ms: int = 0
     dedup_key: str | bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Message:
     """One message of a queue. `delivery_count` counts this delivery."""
 
@@ -133,14 +133,14 @@ class Message:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class DequeueResult:
     """Messages, none when there were none."""
 
     messages: list[Message] = field(default_factory=list[Message])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class QueueInfo:
     """How many messages of a queue are in which state."""
 
@@ -152,7 +152,7 @@ class QueueInfo:
     delivery: Delivery
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class QueueListResult:
     """Queues in the order of their names. `cursor` continues; None on the last page."""
 

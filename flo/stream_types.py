@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
 
 from flo.wire.group_messages import GroupMode as GroupMode
 
+_U64_MAX = (1 << 64) - 1
 
-class StreamID(NamedTuple):
+
+@dataclass(frozen=True, slots=True, order=True)
+class StreamID:
     """The place of a record in its stream: when it was appended, and a number within that time.
 
-    Ids of one stream only grow, over all its partitions. Written `ms-sequence`.
+    Ids of one stream only grow, over all its partitions. They compare in that order, and are
+    written `ms-sequence`.
     """
 
     timestamp_ms: int = 0
@@ -18,6 +21,8 @@ class StreamID(NamedTuple):
 
     def next(self) -> "StreamID":
         """The smallest id after this one: where to go on reading."""
+        if self.sequence == _U64_MAX:
+            return StreamID(self.timestamp_ms + 1)
         return StreamID(self.timestamp_ms, self.sequence + 1)
 
     def to_bytes(self) -> bytes:
@@ -54,6 +59,8 @@ class StreamID(NamedTuple):
 
 FIRST_ID = StreamID()
 """0-0, which no record has: before the first one."""
+LAST_ID = StreamID(_U64_MAX, _U64_MAX)
+"""After every record."""
 
 
 class StorageTier(IntEnum):
@@ -63,7 +70,7 @@ class StorageTier(IntEnum):
     WARM = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class StreamRecord:
     """A record of a stream. `headers` is None when it has none."""
 
@@ -75,29 +82,29 @@ class StreamRecord:
     partition: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class StreamItem:
     """One record of a batch."""
 
-    payload: bytes
+    payload: bytes | bytearray | memoryview
     headers: dict[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class StreamAppendResult:
     """Where a record is; of a batch the first one, whose others follow in sequence."""
 
     id: StreamID = FIRST_ID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class StreamReadResult:
     """Records in the order of their ids, none when there were none."""
 
     records: list[StreamRecord] = field(default_factory=list[StreamRecord])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class PendingEntry:
     """A record that a consumer was given and has not acknowledged."""
 
@@ -106,16 +113,16 @@ class PendingEntry:
     delivery_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class StreamClaimResult:
-    """Records taken over. Unless `done`, go on from `next_cursor`."""
+    """Records taken over. Unless `done`, go on from `next_cursor`; it is after all ids then."""
 
     records: list[StreamRecord] = field(default_factory=list[StreamRecord])
     next_cursor: StreamID = FIRST_ID
     done: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class StreamInfo:
     """How large a stream is. Ids are 0-0 when it is empty."""
 
@@ -126,7 +133,7 @@ class StreamInfo:
     partition_count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class StreamTrimResult:
     """How many records were removed, and the sequence of the first one left, 0 if none is."""
 
@@ -134,7 +141,7 @@ class StreamTrimResult:
     first_seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class StreamSummary:
     """A stream in a list."""
 
@@ -145,7 +152,7 @@ class StreamSummary:
     last_id: StreamID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class StreamListResult:
     """Streams in the order of their names. `cursor` continues; None on the last page."""
 
@@ -158,7 +165,7 @@ class StreamListResult:
         return self.cursor is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class GroupMember:
     """A consumer of a group. One that is not `active` stands by."""
 
@@ -167,7 +174,7 @@ class GroupMember:
     active: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class GroupInfo:
     """How far a group is: the last record it delivered, and how many come after that."""
 
@@ -180,7 +187,7 @@ class GroupInfo:
     consumers: list[GroupMember]
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamAppendOptions:
     """How records are appended.
 
@@ -193,7 +200,7 @@ class StreamAppendOptions:
     partition_key: str | bytes | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamReadOptions:
     """What to read: records from `start` to `end`, both included, by default all.
 
@@ -212,23 +219,23 @@ class StreamReadOptions:
     block_ms: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamTrimOptions:
     """Which records to remove: one of the bounds at least, and all that are given apply.
 
     before: up to this id, included. max_len: all but the newest so many. max_age_seconds: older
-    ones. max_bytes: all but the newest with so many bytes of payload. dry_run: only count.
+    ones. dry_run: only count. max_bytes: all but the newest with so many bytes of payload.
     """
 
     namespace: str | None = None
     before: StreamID | None = None
     max_len: int | None = None
     max_age_seconds: int | None = None
-    max_bytes: int | None = None
     dry_run: bool = False
+    max_bytes: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamCreateOptions:
     """How a stream is made: its partitions, which never change, and what it keeps.
 
@@ -242,7 +249,7 @@ class StreamCreateOptions:
     max_bytes: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamAlterOptions:
     """What a stream keeps from now on. None leaves a bound as it is, 0 lifts it."""
 
@@ -252,14 +259,14 @@ class StreamAlterOptions:
     max_bytes: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamInfoOptions:
     """Where the stream is."""
 
     namespace: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamListOptions:
     """Which streams to list: names that begin with `prefix`, at most `limit`, from `cursor` on."""
 
@@ -269,7 +276,7 @@ class StreamListOptions:
     cursor: bytes | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamGroupCreateOptions:
     """How a group is made. It begins at `start`, at the end with `tail`, else at the first record.
 
@@ -291,14 +298,14 @@ class StreamGroupCreateOptions:
     max_standbys: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamGroupJoinOptions:
     """Where the stream is."""
 
     namespace: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamGroupReadOptions:
     """How many records to take, 1 to 1,000 (None: 100), and how long to wait for a first one."""
 
@@ -307,7 +314,7 @@ class StreamGroupReadOptions:
     block_ms: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamGroupAckOptions:
     """Who acknowledges; it does not matter, ids count."""
 
@@ -315,7 +322,7 @@ class StreamGroupAckOptions:
     consumer: str = ""
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamGroupNackOptions:
     """Who gives records back, and after which delay they are delivered again."""
 
@@ -324,7 +331,7 @@ class StreamGroupNackOptions:
     delay_ms: int = 0
 
 
-@dataclass(slots=True)
+@dataclass
 class StreamGroupTouchOptions:
     """How much longer the consumer needs; None is the group's ack timeout once more."""
 

@@ -12,7 +12,52 @@ nothing.
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Generic, TypeVar
 
+from flo.queue_types import AckOptions as AckOptions
+from flo.queue_types import Delivery as Delivery
+from flo.queue_types import DequeueOptions as DequeueOptions
+from flo.queue_types import DequeueResult as DequeueResult
+from flo.queue_types import DlqListOptions as DlqListOptions
+from flo.queue_types import DlqRequeueOptions as DlqRequeueOptions
+from flo.queue_types import EnqueueOptions as EnqueueOptions
+from flo.queue_types import Message as Message
+from flo.queue_types import NackOptions as NackOptions
+from flo.queue_types import PeekOptions as PeekOptions
+from flo.queue_types import QueueConfigureOptions as QueueConfigureOptions
+from flo.queue_types import QueueInfo as QueueInfo
+from flo.queue_types import QueueItem as QueueItem
+from flo.queue_types import QueueListOptions as QueueListOptions
+from flo.queue_types import QueueListResult as QueueListResult
+from flo.queue_types import QueueTouchOptions as QueueTouchOptions
+from flo.stream_types import GroupInfo as GroupInfo
+from flo.stream_types import GroupMember as GroupMember
+from flo.stream_types import GroupMode as GroupMode
+from flo.stream_types import PendingEntry as PendingEntry
+from flo.stream_types import StorageTier as StorageTier
+from flo.stream_types import StreamAlterOptions as StreamAlterOptions
+from flo.stream_types import StreamAppendOptions as StreamAppendOptions
+from flo.stream_types import StreamAppendResult as StreamAppendResult
+from flo.stream_types import StreamClaimResult as StreamClaimResult
+from flo.stream_types import StreamCreateOptions as StreamCreateOptions
+from flo.stream_types import StreamGroupAckOptions as StreamGroupAckOptions
+from flo.stream_types import StreamGroupCreateOptions as StreamGroupCreateOptions
+from flo.stream_types import StreamGroupJoinOptions as StreamGroupJoinOptions
+from flo.stream_types import StreamGroupNackOptions as StreamGroupNackOptions
+from flo.stream_types import StreamGroupReadOptions as StreamGroupReadOptions
+from flo.stream_types import StreamGroupTouchOptions as StreamGroupTouchOptions
+from flo.stream_types import StreamID as StreamID
+from flo.stream_types import StreamInfo as StreamInfo
+from flo.stream_types import StreamInfoOptions as StreamInfoOptions
+from flo.stream_types import StreamItem as StreamItem
+from flo.stream_types import StreamListOptions as StreamListOptions
+from flo.stream_types import StreamListResult as StreamListResult
+from flo.stream_types import StreamReadOptions as StreamReadOptions
+from flo.stream_types import StreamReadResult as StreamReadResult
+from flo.stream_types import StreamRecord as StreamRecord
+from flo.stream_types import StreamSummary as StreamSummary
+from flo.stream_types import StreamTrimOptions as StreamTrimOptions
+from flo.stream_types import StreamTrimResult as StreamTrimResult
 from flo.wire.frames import HEADER_BYTES
 from flo.wire.frames import MAGIC as MAGIC
 from flo.wire.frames import TABLE_HASH as TABLE_HASH
@@ -24,6 +69,8 @@ from flo.wire.limits import (
 )
 from flo.wire.status import Ran as Ran
 from flo.wire.status import Reason as Reason
+
+T = TypeVar("T")
 
 # Under the names that the official client has for them, with what holds here.
 VERSION = 2
@@ -138,8 +185,6 @@ class Condition(IntEnum):
 class GetOptions:
     """`wait_ms` (at most 300000) waits for what `wait_for` names; 0 does not wait.
 
-    The nodes of this version refuse to wait.
-
     With `stale` any replica answers from what it has applied: cheaper, it needs no leader, and it
     may be old by any time.
     """
@@ -221,11 +266,45 @@ class KVMGetOptions:
 
 
 @dataclass
+class HistoryOptions:
+    """`limit` (1 to 65) is how many versions are wanted."""
+
+    namespace: str | None = None
+    limit: int = 10
+    routing_key: str | None = None
+
+
+@dataclass
+class KVJsonOptions:
+    """Of the operations on parts of a JSON document."""
+
+    namespace: str | None = None
+    routing_key: str | None = None
+
+
+@dataclass
 class GetResult:
     """A value and the version of its key."""
 
     value: bytes
     version: int
+
+
+@dataclass
+class GetJsonResult(Generic[T]):
+    """A part of a JSON document, parsed, and the version of the whole."""
+
+    value: T
+    version: int
+
+
+@dataclass
+class VersionEntry:
+    """One version of a key; `at_ms` is when it was written, in unix milliseconds."""
+
+    version: int
+    at_ms: int
+    value: bytes
 
 
 @dataclass
@@ -266,7 +345,15 @@ class ScanResult:
         return self.cursor is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
+class KVBeginResult:
+    """An open transaction: its number, and a hash of the routing key it was begun with."""
+
+    txn_id: int
+    pinned_hash: int
+
+
+@dataclass
 class KVCommitResult:
     """A commit: the version that all keys got which it wrote, and how many operations it had."""
 

@@ -28,6 +28,9 @@ class Row:
 CLASSES = (
     Row("flo.client", "FloClient", "flo.sync._client"),
     Row("flo.kv", "KVOperations", "flo.sync._kv"),
+    Row("flo.kv_txn", "Transaction", "flo.sync._kv_txn"),
+    Row("flo.queue", "QueueOperations", "flo.sync._queue"),
+    Row("flo.streams", "StreamOperations", "flo.sync._streams"),
 )
 
 RUN_BY = {"connect": "open", "reconnect": "open", "close": "close"}
@@ -35,6 +38,9 @@ RUN_BY = {"connect": "open", "reconnect": "open", "close": "close"}
 
 ANY_THREAD = {"get_namespace", "health", "with_namespace"}
 """Plain methods that any thread may call; others are called in the loop's thread."""
+
+NO_TWIN = {"new_stream_worker"}
+"""Methods that give something which only works in an event loop."""
 
 REWRITES = (
     (r"\bawait ", ""),
@@ -99,6 +105,20 @@ _ROOT_METHODS = """
         return view
 """
 
+_CONTEXT_METHODS = """
+    def __enter__(self) -> "{name}":
+        self._runner.run(self._wrapped.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._runner.run(self._wrapped.__aexit__(kind, error, traceback))
+"""
+
 _MEMBER_INIT = """
     def __init__(self, wrapped: Async{name}, runner: Runner) -> None:
         self._wrapped = wrapped
@@ -119,8 +139,11 @@ class _Twin:
     row: Row
     rows: tuple[Row, ...]
     tree: ast.Module
+    root: Path
     used: set[str] = field(default_factory=set[str])
     """Names that signatures mention."""
+    parts: list[ast.Module] = field(default_factory=list[ast.Module])
+    """Modules of classes that this one inherits from."""
 
     @property
     def definition(self) -> ast.ClassDef:
@@ -132,16 +155,37 @@ class _Twin:
     def source(self) -> str:
         cls = self.definition
         methods = [node for node in cls.body if isinstance(node, Function)]
+        methods += self._inherited(self.tree, cls)
         is_root = any(method.name == "connect" for method in methods)
         lines = [f"class {cls.name}:", _doc(self._docstring(cls), 1)]
         lines += [self._root_init(methods)] if is_root else [_MEMBER_INIT.format(name=cls.name)]
-        lines += [self._method(each) for each in methods if not each.name.startswith("_")]
+        public = [each for each in methods if not each.name.startswith("_")]
+        # In the class, `list` means a method of this name from there on.
+        public.sort(key=lambda method: method.name == "list")
+        lines += [self._method(each) for each in public if each.name not in NO_TWIN]
         if is_root:
             lines.append(_ROOT_METHODS.format(name=cls.name, members=self._members(cls)))
+        elif any(method.name == "__aexit__" for method in methods):
+            lines.append(_CONTEXT_METHODS.format(name=cls.name))
         body = "\n".join(lines)
         title = f"The blocking twin of `{self.row.module}.{self.row.name}`."
         header = _HEADER.format(title=title, source=self.row.module.replace(".", "/") + ".py")
         return _formatted(header + self._imports(body) + "\n\n" + body)
+
+    def _inherited(self, tree: ast.Module, cls: ast.ClassDef) -> list[Function]:
+        """The methods of the parts that a class is made of; what they import is noted."""
+        found: list[Function] = []
+        modules = _imported(tree, self.row.module)
+        for base in cls.bases:
+            name = ast.unparse(base)
+            part = ast.parse((self.root / _path(modules[name])).read_text())
+            self.parts.append(part)
+            (definition,) = (
+                node for node in part.body if isinstance(node, ast.ClassDef) and node.name == name
+            )
+            found += [node for node in definition.body if isinstance(node, Function)]
+            found += self._inherited(part, definition)
+        return found
 
     def _root_init(self, methods: list[Function]) -> str:
         (init,) = (method for method in methods if method.name == "__init__")
@@ -194,12 +238,15 @@ class _Twin:
             raise GenerateError(f"{where} returns {returned}: make it an `async def`")
         if returned == self.row.name:
             call = f"self._view({call})"
-        lines.append(f"        {call}" if returned == "None" else f"        return {call}")
+        elif any(returned == row.name for row in self.rows):
+            call = f"{returned}({call}, self._runner)"
+        plain = returned in ("None", "NoReturn")
+        lines.append(f"        {call}" if plain else f"        return {call}")
         return "\n".join(lines)
 
     def _signature(self, method: Function) -> str:
         arguments, returns = method.args, method.returns
-        if arguments.posonlyargs or arguments.vararg or arguments.kwarg or returns is None:
+        if arguments.posonlyargs or returns is None:
             raise GenerateError(f"{self.row.name}.{method.name}: unknown kind of signature")
         items = _items(method)
         for node in (arguments, returns if items is None else items):
@@ -229,8 +276,13 @@ class _Twin:
         ]
         if "copy(self)" in body:
             lines.append("from copy import copy")
+        if "TracebackType" in body:
+            lines.append("from types import TracebackType")
         twins = {each.name: each.twin for each in self.rows}
-        known = {"Iterator": "collections.abc"} | _imported(self.tree, row.module) | twins
+        known = {"Iterator": "collections.abc"} | _imported(self.tree, row.module)
+        for part in self.parts:
+            known |= _imported(part, row.module)
+        known |= twins
         names = sorted(name for name in self.used - {row.name} if name in known)
         return "\n".join([*lines, *(f"from {known[name]} import {name}" for name in names)])
 
@@ -259,8 +311,13 @@ def _items(method: Function) -> ast.expr | None:
 
 def _arguments(arguments: ast.arguments) -> str:
     """The parameters, passed on as they are."""
-    names = [each.arg for each in arguments.args if each.arg != "self"]
-    return ", ".join([*names, *(f"{each.arg}={each.arg}" for each in arguments.kwonlyargs)])
+    passed = [each.arg for each in arguments.args if each.arg != "self"]
+    if arguments.vararg is not None:
+        passed.append(f"*{arguments.vararg.arg}")
+    passed += [f"{each.arg}={each.arg}" for each in arguments.kwonlyargs]
+    if arguments.kwarg is not None:
+        passed.append(f"**{arguments.kwarg.arg}")
+    return ", ".join(passed)
 
 
 def _doc(text: str, level: int) -> str:
@@ -295,7 +352,7 @@ def generate(rows: tuple[Row, ...] = CLASSES, root: Path = ROOT) -> dict[Path, s
     found: dict[Path, str] = {}
     for row in rows:
         tree = ast.parse((root / _path(row.module)).read_text())
-        found[_path(row.twin)] = _Twin(row, rows, tree).source()
+        found[_path(row.twin)] = _Twin(row, rows, tree, root).source()
     return found
 
 

@@ -11,9 +11,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from cluster.state.errors import UnknownCommand
-from cluster.state.fields import HEAD, I64, NAME, OPTIONAL_U64, U64, VALUE, Layout, Number, is_row
+from cluster.state.fields import (
+    HEAD,
+    I64,
+    NAME,
+    OPTIONAL_U64,
+    U64,
+    VALUE,
+    Bytes,
+    Layout,
+    Number,
+    is_row,
+)
+from cluster.state.group_commands import FIELDS as GROUP_FIELDS
 from cluster.state.packing import pack, unpack
+from cluster.state.queue_commands import FIELDS as QUEUE_FIELDS
+from cluster.state.stream_commands import FIELDS as STREAM_FIELDS
 from cluster.state.txn_commands import fields_of_commit
+from flo.wire.limits import JSON_PATH_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +38,8 @@ ENTRY_VERSION = 1
 PUT = 0x100
 DELETE = 0x103
 INCR = 0x10B
+JSON_SET = 0x10D
+JSON_DELETE = 0x10E
 EXPIRE = 0x113
 OPEN_SESSION = 0xF001
 
@@ -44,18 +61,28 @@ IncrCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, int]
 """namespace, key, delta (signed 64 bits)"""
 ExpireCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, int, int | None]
 """namespace, key, ttl_ms (0 clears), cas"""
+JsonSetCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, bytes, bytes, int]
+"""namespace, key, path, document, bytes_max (of the whole document, by the node that was asked)"""
+JsonDeleteCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, bytes]
+"""namespace, key, path"""
 OpenSessionCommand: TypeAlias = tuple[int, int, int, int, int]
 """token: random 64 bits of the opener; the same token gets the same session"""
 
 
 _CAS = OPTIONAL_U64
+_PATH = Bytes(JSON_PATH_BYTES_MAX)
 _FLAGS = Number(0, IF_ABSENT | IF_PRESENT)
 _FIELDS: dict[object, Layout] = {
     PUT: (*HEAD, NAME, NAME, VALUE, U64, _FLAGS, _CAS),
     DELETE: (*HEAD, NAME, NAME, _CAS),
     INCR: (*HEAD, NAME, NAME, I64),
     EXPIRE: (*HEAD, NAME, NAME, U64, _CAS),
+    JSON_SET: (*HEAD, NAME, NAME, _PATH, VALUE, U64),
+    JSON_DELETE: (*HEAD, NAME, NAME, _PATH),
     OPEN_SESSION: (*HEAD, U64),
+    **QUEUE_FIELDS,
+    **STREAM_FIELDS,
+    **GROUP_FIELDS,
 }
 _FIELDS |= fields_of_commit({code: _FIELDS[code] for code in (PUT, DELETE, INCR, EXPIRE)})
 _FIELD_COUNTS = {code: len(fields) for code, fields in _FIELDS.items()}
@@ -63,9 +90,10 @@ _FIELD_COUNTS = {code: len(fields) for code, fields in _FIELDS.items()}
 Result: TypeAlias = tuple[Item, ...]
 """`(0, ...)` is success, anything else a refusal: a `Reason` value or one of the three below.
 
-put `(0, version)`, delete `(0, existed)`, incr `(0, version, value)`, expire `(0,)`, open session
-`(0, session)`; CAS_MISMATCH and CONDITION_FAILED are followed by the current version, 0 when
-absent.
+put and json set `(0, version)`, json delete the same or `(0, None)`, delete `(0, existed)`, incr
+`(0, version, value)`, expire `(0,)`, open session `(0, session)`; CAS_MISMATCH and CONDITION_FAILED
+are followed by the current version, 0 when absent, and where a reason can mean several things a
+text says which.
 """
 
 SESSION_UNKNOWN = 1001
@@ -75,6 +103,8 @@ BELOW_FLOOR = 1002
 EMPTY = 1003
 """There was nothing to take, and nothing changed. It is not kept: the same sequence may run again,
 when something is there."""
+GROUP_LOCKED = 1004
+"""Enough consumers stand by for an exclusive group already."""
 
 _Entry: TypeAlias = tuple[int, int, tuple[DecodedCommand, ...]]
 

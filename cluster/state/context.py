@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from cluster.state.expiry import ExpiryIndex
 from cluster.state.garbage import Garbage
+from cluster.state.group_rows import Group, decode_group, drop_entry_timer
+from cluster.state.history import Graves
+from cluster.state.objects import Objects
+from cluster.state.queue_rows import Queue, decode_queue, drop_pending_timer
 from cluster.state.sessions import Sessions
+from cluster.state.store import Table
+from cluster.state.stream_rows import Stream, decode_stream, drop_part
 from cluster.state.timers import Timers
 from cluster.state.txn_outcomes import Outcomes
 
@@ -29,13 +35,18 @@ class Context:
     __slots__ = (
         "expiry",
         "garbage",
+        "graves",
+        "groups",
         "last_id",
         "listening",
         "one_revision",
         "outcomes",
+        "queues",
         "revision",
+        "scratch",
         "sessions",
         "stamp_ms",
+        "streams",
         "timers",
         "touched",
         "txn",
@@ -47,12 +58,24 @@ class Context:
         self.expiry = ExpiryIndex()
         self.sessions = Sessions()
         self.timers = Timers()
-        self.garbage = Garbage()
+        self.garbage = Garbage(
+            {
+                Table.QUEUE_STATE: drop_pending_timer,
+                Table.STREAM_RECORDS: drop_part,
+                Table.GROUP_PENDING: drop_entry_timer,
+            }
+        )
+        self.graves = Graves()
         self.outcomes = Outcomes()
+        self.queues: Objects[Queue] = Objects(decode_queue)
+        self.streams: Objects[Stream] = Objects(decode_stream)
+        self.groups: Objects[Group] = Objects(decode_group)
         self.stamp_ms = 0
         self.revision = 0
         self.one_revision = False
         """All changes are one: they share the present revision."""
+        self.scratch = False
+        """What is written here is thrown away: earlier versions need not be kept."""
         self.last_id = 0
         self.touched: dict[bytes, int] = {}
         self.listening = False

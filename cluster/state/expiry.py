@@ -10,15 +10,18 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from cluster.state import keyspace
+from cluster.state import history, keyspace
 from cluster.state.checksum import corrupt, seal, unseal
 from cluster.state.store import Table
 
 if TYPE_CHECKING:
+    from cluster.state.context import Context
     from cluster.state.store import ReadTransaction, WriteTransaction
 
-PURGE_KEYS_MAX = 64
-"""Keys that one entry may remove: what one entry costs stays bounded, whatever expires at once."""
+KEYS_PER_ENTRY = 64
+KEYS_PER_COMMAND = 2
+"""Keys that an entry may remove, so many for itself and so many for each of its commands: what one
+entry costs stays bounded, whatever expires at once, and more goes than commands can bring."""
 
 _NEVER_MS = 2**64
 _TIME_BYTES = 8
@@ -57,26 +60,31 @@ class ExpiryIndex:
             txn.put(Table.EXPIRY, key, seal(key, full))
             self._earliest_ms = min(self._earliest_ms, new_ms)
 
-    def purge(self, txn: WriteTransaction, stamp_ms: int) -> None:
-        """Removes the keys whose time has come, the longest expired first, at most
-        `PURGE_KEYS_MAX`.
+    def purge(self, context: Context, commands: int) -> None:
+        """Removes keys whose time has come, the longest expired first, in an entry of so many
+        commands.
 
         Raises `CorruptState` when a row and its key do not agree.
         """
-        if stamp_ms < self._earliest_ms:
+        if context.stamp_ms < self._earliest_ms:
             return
-        for key, full in self._collect_due(txn, stamp_ms):
+        txn = context.txn
+        most = KEYS_PER_ENTRY + KEYS_PER_COMMAND * commands
+        for key, full in self._collect_due(txn, context.stamp_ms, most):
             record = keyspace.get(txn, full)
             if record is None or record.expires_at_ms != _time_of(key):
                 raise corrupt(Table.EXPIRY, key, f"key {full!r} does not expire at that time")
             keyspace.delete(txn, full)
             txn.delete(Table.EXPIRY, key)
+            history.bury(context, full, record)
 
-    def _collect_due(self, txn: ReadTransaction, stamp_ms: int) -> list[tuple[bytes, bytes]]:
+    def _collect_due(
+        self, txn: ReadTransaction, stamp_ms: int, most: int
+    ) -> list[tuple[bytes, bytes]]:
         due: list[tuple[bytes, bytes]] = []
         self._earliest_ms = _NEVER_MS
         for key, row in txn.scan(Table.EXPIRY, b""):
-            if len(due) == PURGE_KEYS_MAX or _time_of(key) > stamp_ms:
+            if len(due) == most or _time_of(key) > stamp_ms:
                 self._earliest_ms = _time_of(key)
                 break
             due.append((key, unseal(Table.EXPIRY, key, row)))

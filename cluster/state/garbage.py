@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cluster.state.checksum import seal
+from cluster.state.checksum import seal, unseal
 from cluster.state.store import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from cluster.state.store import ReadTransaction, WriteTransaction
 
 ROWS_PER_ENTRY = 256
@@ -19,12 +21,19 @@ ROWS_PER_ENTRY = 256
 
 
 class Garbage:
-    """The GARBAGE table: `table (1 byte) + prefix -> nothing`; what begins with the prefix goes."""
+    """The GARBAGE table: `table (1 byte) + first key -> last key`, which goes too; an empty last
+    key means all that begin with the first.
 
-    __slots__ = ("_any",)
+    `also` says what else goes with a row of a table.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_also", "_any")
+
+    def __init__(
+        self, also: Mapping[Table, Callable[[WriteTransaction, bytes, bytes], None]] | None = None
+    ) -> None:
         self._any = False
+        self._also = also or {}
 
     @property
     def pending(self) -> bool:
@@ -35,34 +44,41 @@ class Garbage:
         """Starts over from what the store holds."""
         self._any = any(True for _ in txn.scan(Table.GARBAGE, b""))
 
-    def add(self, txn: WriteTransaction, table: Table, prefix: bytes) -> None:
-        """Everything in `table` whose key begins with `prefix` is of no use; nothing may be added
-        there any more."""
+    def add(self, txn: WriteTransaction, table: Table, prefix: bytes, last: bytes = b"") -> None:
+        """Everything in `table` whose key begins with `prefix` is of no use, or, with `last`,
+        everything from the one to the other; nothing may be added there any more."""
         key = bytes((table,)) + prefix
-        txn.put(Table.GARBAGE, key, seal(key, b""))
+        txn.put(Table.GARBAGE, key, seal(key, last))
         self._any = True
 
     def collect(self, txn: WriteTransaction) -> None:
-        """Removes rows, at most `ROWS_PER_ENTRY`."""
+        """Removes rows, at most `ROWS_PER_ENTRY`, those of the GARBAGE table included."""
         room = ROWS_PER_ENTRY
-        while self._any and room:
+        while self._any and room > 0:
             heap = next(iter(txn.scan(Table.GARBAGE, b"")), None)
             if heap is None:
                 self._any = False
                 return
-            table, prefix = Table(heap[0][0]), heap[0][1:]
-            rows = _first_rows(txn, table, prefix, room)
-            for key in rows:
+            last = unseal(Table.GARBAGE, *heap)
+            table = Table(heap[0][0])
+            rows = self._first_rows(txn, heap[0], last, room)
+            for key, row in rows:
                 txn.delete(table, key)
+                if table in self._also:
+                    self._also[table](txn, key, row)
             room -= len(rows)
-            if room:
+            if room > 0:
                 txn.delete(Table.GARBAGE, heap[0])
+                room -= 1
 
-
-def _first_rows(txn: ReadTransaction, table: Table, prefix: bytes, most: int) -> list[bytes]:
-    rows: list[bytes] = []
-    for key, _ in txn.scan(table, prefix):
-        if not key.startswith(prefix) or len(rows) == most:
-            break
-        rows.append(key)
-    return rows
+    def _first_rows(
+        self, txn: ReadTransaction, heap: bytes, last: bytes, most: int
+    ) -> list[tuple[bytes, bytes]]:
+        """The first rows of a heap; their values only where they are needed."""
+        table, first = Table(heap[0]), heap[1:]
+        rows: list[tuple[bytes, bytes]] = []
+        for key, row in txn.scan(table, first):
+            if len(rows) == most or (key > last if last else not key.startswith(first)):
+                break
+            rows.append((key, row if table in self._also else b""))
+        return rows

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 480
 
-_RECORD = Struct("<IQQ")  # checksum (see `seal`), version, expires_at_ms; the value follows
-_BODY = Struct("<QQ")  # the same without the checksum
+# checksum (see `seal`), version, expires_at_ms, created_ms, writes; the value follows
+_RECORD = Struct("<IQQQQ")
+_BODY = Struct("<QQQQ")  # the same without the checksum
 _CHILD = Struct(">Q")
 _CHILD_ROW = b"child"
 _unpack_record = _RECORD.unpack_from
@@ -39,11 +40,17 @@ _LONG = Table.LONG
 
 
 class Record(NamedTuple):
-    """What a key holds. `expires_at_ms` is 0 for a key that does not expire."""
+    """What a key holds. `expires_at_ms` is 0 for a key that does not expire.
+
+    `created_ms` is when this version was written, and `writes` how often the key was, this time
+    included; objects that are no keys of users have neither.
+    """
 
     version: int
     expires_at_ms: int
     value: bytes
+    created_ms: int = 0
+    writes: int = 0
 
 
 def get(txn: ReadTransaction, full: bytes) -> Record | None:
@@ -52,9 +59,10 @@ def get(txn: ReadTransaction, full: bytes) -> Record | None:
     return None if row is None else _decode(full, row)
 
 
-def put(txn: WriteTransaction, full: bytes, version: int, expires_at_ms: int, value: bytes) -> None:
+def put(txn: WriteTransaction, full: bytes, record: Record) -> None:
     """Sets the record of a full key."""
-    body = _pack_body(version, expires_at_ms) + value
+    version, expires_at_ms, value, created_ms, writes = record
+    body = _pack_body(version, expires_at_ms, created_ms, writes) + value
     row = seal(full, body)
     if len(full) < PIECE_BYTES:
         txn.put(_KV, full, row)
@@ -93,10 +101,10 @@ def scan(txn: ReadTransaction, prefix: bytes, after: bytes) -> Iterator[tuple[by
 def _decode(full: bytes, row: bytes) -> Record:
     if len(row) < _HEADER_BYTES:
         raise corrupt(_table_of(full), full, f"a record of {len(row)} bytes")
-    crc, version, expires_at_ms = _unpack_record(row)
+    crc, version, expires_at_ms, created_ms, writes = _unpack_record(row)
     if crc != crc32(row[4:], crc32(full)):
         raise corrupt(_table_of(full), full, "the checksum does not match")
-    return Record(version, expires_at_ms, row[_HEADER_BYTES:])
+    return Record(version, expires_at_ms, row[_HEADER_BYTES:], created_ms, writes)
 
 
 def _table_of(full: bytes) -> Table:

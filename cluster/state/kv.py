@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from cluster.state import keyspace
+from cluster.state import history, keyspace
 from cluster.state.commands import DELETE, EXPIRE, IF_ABSENT, IF_PRESENT, INCR, PUT
 from cluster.state.keyspace import Record
 from flo.wire.status import Reason
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 EXPIRES_AT_MS_MAX = (2**64 - 1) // 1_000_000
 """The last time that fits in 64 bits of nanoseconds: what the protocol can say."""
+
+EXPIRED_ROWS_MAX = 4096
+"""Keys that have expired, but are not removed yet, which one page of a scan passes over."""
 
 _COUNTER_BYTES = 8
 _COUNTER_MIN = -(2**63)
@@ -53,21 +56,19 @@ def put(context: Context, command: PutCommand) -> Result:
     expires_at_ms = context.stamp_ms + ttl_ms if ttl_ms else 0
     if expires_at_ms > EXPIRES_AT_MS_MAX:
         return _OUT_OF_RANGE
-    return 0, _store(context, full, stored, expires_at_ms, value)
+    return 0, store(context, full, stored, expires_at_ms, value)
 
 
 def delete(context: Context, command: DeleteCommand) -> Result:
     """Removes a key. Missing is no error, unless a version was expected: it has none."""
     _, _, _, _, namespace, key, cas = command
     full = namespace + b"\x00" + key
-    record = _live(keyspace.get(context.txn, full), context.stamp_ms)
+    record = live(keyspace.get(context.txn, full), context.stamp_ms)
     if cas is not None and (record is None or record.version != cas):
         return _CAS_MISMATCH, 0 if record is None else record.version
     if record is None:
         return 0, False
-    keyspace.delete(context.txn, full)
-    context.expiry.move(context.txn, full, old_ms=record.expires_at_ms, new_ms=0)
-    context.next_revision()
+    remove(context, full, record)
     return 0, True
 
 
@@ -76,7 +77,7 @@ def incr(context: Context, command: IncrCommand) -> Result:
     _, _, _, _, namespace, key, delta = command
     full = namespace + b"\x00" + key
     stored = keyspace.get(context.txn, full)
-    record = _live(stored, context.stamp_ms)
+    record = live(stored, context.stamp_ms)
     if record is None:
         total, expires_at_ms = delta, 0
     elif len(record.value) != _COUNTER_BYTES:
@@ -87,14 +88,14 @@ def incr(context: Context, command: IncrCommand) -> Result:
     if not _COUNTER_MIN <= total <= _COUNTER_MAX:
         return _OUT_OF_RANGE
     value = total.to_bytes(_COUNTER_BYTES, "little", signed=True)
-    return 0, _store(context, full, stored, expires_at_ms, value), total
+    return 0, store(context, full, stored, expires_at_ms, value), total
 
 
 def expire(context: Context, command: ExpireCommand) -> Result:
     """Gives a key a new time to live, or with 0 none. Its version stays: a lease renews with it."""
     _, _, _, _, namespace, key, ttl_ms, cas = command
     full = namespace + b"\x00" + key
-    record = _live(keyspace.get(context.txn, full), context.stamp_ms)
+    record = live(keyspace.get(context.txn, full), context.stamp_ms)
     if cas is not None and (record is None or record.version != cas):
         return _CAS_MISMATCH, 0 if record is None else record.version
     if record is None:
@@ -103,7 +104,7 @@ def expire(context: Context, command: ExpireCommand) -> Result:
     if expires_at_ms > EXPIRES_AT_MS_MAX:
         return _OUT_OF_RANGE
     context.expiry.move(context.txn, full, old_ms=record.expires_at_ms, new_ms=expires_at_ms)
-    keyspace.put(context.txn, full, record.version, expires_at_ms, record.value)
+    keyspace.put(context.txn, full, record._replace(expires_at_ms=expires_at_ms))
     return (0,)
 
 
@@ -115,20 +116,35 @@ HANDLERS: dict[int, Callable[..., Result]] = {
 }
 
 
+def kv_history(
+    txn: ReadTransaction, namespace: bytes, key: bytes, *, limit: int, max_bytes: int
+) -> list[history.Version]:
+    """The versions of a key that are remembered, newest first; also of one that is gone.
+
+    At most `limit`, and as many as fit in `max_bytes`, but one at least. Raises `CorruptState`.
+    """
+    full = namespace + b"\x00" + key
+    return history.read_versions(txn, full, keyspace.get(txn, full), limit, max_bytes)
+
+
 def kv_get(txn: ReadTransaction, stamp_ms: int, namespace: bytes, key: bytes) -> Record | None:
     """The record of a key that is alive at the applied stamp.
 
     A caller whose clock is past the record's `expires_at_ms` has a clock entry committed, then asks
     again. Raises `CorruptState`.
     """
-    return _live(keyspace.get(txn, namespace + b"\x00" + key), stamp_ms)
+    return live(keyspace.get(txn, namespace + b"\x00" + key), stamp_ms)
 
 
 class ScanPage(NamedTuple):
-    """Keys in byte order with their records; `more` when at least one live key follows them."""
+    """Keys in byte order with their records.
+
+    With `more` there may be others behind `end`, and there are none between the last entry and it.
+    """
 
     entries: list[tuple[bytes, Record]]
     more: bool
+    end: bytes = b""
 
 
 def kv_scan(
@@ -144,37 +160,46 @@ def kv_scan(
 ) -> ScanPage:
     """The live keys of a namespace that start with `prefix` and sort after `after` (`b""`: all).
 
-    At most `limit` of them, and as many as fit in `max_bytes` of keys and values, but one at least.
-    With `keys_only` the records have empty values. Raises `CorruptState`.
+    At most `limit` of them, and as many as fit in `max_bytes` of keys and values, but one at least:
+    unless more than `EXPIRED_ROWS_MAX` keys in between have expired and are yet to be removed. With
+    `keys_only` the records have empty values. Raises `CorruptState`.
     """
     assert limit > 0, f"a page of {limit} keys"
     skip = len(namespace) + 1
     head = namespace + b"\x00"
     entries: list[tuple[bytes, Record]] = []
     room = max_bytes
+    expired = 0
+    end = b""
     for full, stored in keyspace.scan(txn, head + prefix, head + after if after else b""):
-        record = _live(stored, stamp_ms)
+        key = full[skip:]
+        record = live(stored, stamp_ms)
         if record is None:
+            end = key
+            expired += 1
+            if expired == EXPIRED_ROWS_MAX:
+                return ScanPage(entries, more=True, end=end)
             continue
         if keys_only:
             record = Record(record.version, record.expires_at_ms, b"")
-        key = full[skip:]
         room -= len(key) + len(record.value)
         if entries and (room < 0 or len(entries) == limit):
-            return ScanPage(entries, more=True)
+            return ScanPage(entries, more=True, end=end)
         entries.append((key, record))
+        end = key
     return ScanPage(entries, more=False)
 
 
-def _live(record: Record | None, stamp_ms: int) -> Record | None:
+def live(record: Record | None, stamp_ms: int) -> Record | None:
+    """The same record, unless its time has come."""
     if record is None or 0 < record.expires_at_ms <= stamp_ms:
         return None
     return record
 
 
 def _version_at(record: Record | None, stamp_ms: int) -> int:
-    live = _live(record, stamp_ms)
-    return 0 if live is None else live.version
+    alive = live(record, stamp_ms)
+    return 0 if alive is None else alive.version
 
 
 def _check_conditions(version: int, flags: int, cas: int | None) -> Result | None:
@@ -185,16 +210,34 @@ def _check_conditions(version: int, flags: int, cas: int | None) -> Result | Non
     return None
 
 
-def _store(
+def store(
     context: Context, full: bytes, stored: Record | None, expires_at_ms: int, value: bytes
 ) -> int:
-    """Writes a key under the next revision. `stored` is what it holds, even if its time has
-    come."""
+    """Writes a key under the next revision, which it returns. `stored` is what the key holds, even
+    if its time has come."""
     old_ms = 0 if stored is None else stored.expires_at_ms
     if old_ms or expires_at_ms:
         context.expiry.move(context.txn, full, old_ms=old_ms, new_ms=expires_at_ms)
+    if stored is None:
+        writes = history.revive(context, full) + 1 if context.graves.count else 1
+    elif context.one_revision and stored.version == context.revision:
+        writes = stored.writes  # of the same transaction: nobody has seen what is overwritten
+    else:
+        if not context.scratch:
+            history.keep(context.txn, full, stored)
+        writes = stored.writes + 1
     revision = context.next_revision()
     if context.listening:
         context.touch(b"k" + full, 1)
-    keyspace.put(context.txn, full, revision, expires_at_ms, value)
+    record = Record(revision, expires_at_ms, value, context.stamp_ms, writes)
+    keyspace.put(context.txn, full, record)
     return revision
+
+
+def remove(context: Context, full: bytes, record: Record) -> None:
+    """Removes a key that is there; that is a change with a revision of its own."""
+    keyspace.delete(context.txn, full)
+    context.expiry.move(context.txn, full, old_ms=record.expires_at_ms, new_ms=0)
+    if not context.scratch:
+        history.bury(context, full, record)
+    context.next_revision()

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING
 from cluster.state.checksum import seal, unseal
 from cluster.state.commands import EMPTY, decode_entry
 from cluster.state.context import Context
+from cluster.state.group import HANDLERS as GROUP_HANDLERS
+from cluster.state.group import TIMER_HANDLERS as GROUP_TIMER_HANDLERS
 from cluster.state.kv import HANDLERS as KV_HANDLERS
+from cluster.state.kv_json import HANDLERS as JSON_HANDLERS
+from cluster.state.queue import HANDLERS as QUEUE_HANDLERS
+from cluster.state.queue import TIMER_HANDLERS as QUEUE_TIMER_HANDLERS
 from cluster.state.sessions import HANDLERS as SESSION_HANDLERS
 from cluster.state.store import Table
+from cluster.state.stream import HANDLERS as STREAM_HANDLERS
+from cluster.state.stream import TIMER_HANDLERS as STREAM_TIMER_HANDLERS
 from cluster.state.txn import make_commit
 from cluster.state.txn_commands import TXN_COMMIT
 
@@ -26,15 +33,24 @@ if TYPE_CHECKING:
 
 HANDLERS: dict[int, Callable[..., Result]] = {
     **KV_HANDLERS,
+    **JSON_HANDLERS,
     **SESSION_HANDLERS,
+    **QUEUE_HANDLERS,
+    **STREAM_HANDLERS,
+    **GROUP_HANDLERS,
     TXN_COMMIT: make_commit(KV_HANDLERS),
 }
 
-TIMER_HANDLERS: dict[int, Callable[[Context, bytes], None]] = {}
+TIMER_HANDLERS: dict[int, Callable[[Context, bytes], None]] = {
+    **QUEUE_TIMER_HANDLERS,
+    **STREAM_TIMER_HANDLERS,
+    **GROUP_TIMER_HANDLERS,
+}
 """What is done when a timer of a kind is due."""
 
 _STATE_KEY = b"state"
-_STATE = Struct("<QQQQQ")  # applied_index, stamp_ms, revision, last_session, last_id
+# applied_index, stamp_ms, revision, last_session, last_id, dead keys
+_STATE = Struct("<QQQQQQ")
 
 
 def read_applied_index(txn: ReadTransaction) -> int:
@@ -42,7 +58,7 @@ def read_applied_index(txn: ReadTransaction) -> int:
     return int(_read_state(txn)[0])
 
 
-def _read_state(txn: ReadTransaction) -> tuple[int, int, int, int, int]:
+def _read_state(txn: ReadTransaction) -> tuple[int, int, int, int, int, int]:
     row = txn.get(Table.META, _STATE_KEY)
     return _STATE.unpack(bytes(_STATE.size) if row is None else unseal(Table.META, _STATE_KEY, row))
 
@@ -74,7 +90,12 @@ class StateMachine:
         context = self._context
         if context.garbage.pending:
             return 0
-        return min(context.timers.earliest_ms, context.expiry.earliest_ms)
+        return min(context.timers.earliest_ms, context.expiry.earliest_ms, context.graves.due_ms)
+
+    @property
+    def timers_due_ms(self) -> int:
+        """No message or record becomes another before this, unix milliseconds."""
+        return self._context.timers.earliest_ms
 
     def listen(self, *, listening: bool) -> None:
         """Says whether calls wait for what `take_touched` gives; see `Context.listening`."""
@@ -88,7 +109,7 @@ class StateMachine:
 
     def load(self, txn: ReadTransaction) -> None:
         """Starts over from what the store holds. Raises `CorruptState`."""
-        self.applied_index, stamp_ms, revision, last_session, last_id = _read_state(txn)
+        self.applied_index, stamp_ms, revision, last_session, last_id, dead = _read_state(txn)
         self._context.stamp_ms = stamp_ms
         self._context.revision = revision
         self._context.last_id = last_id
@@ -97,6 +118,10 @@ class StateMachine:
         self._context.expiry.load(txn)
         self._context.timers.load(txn)
         self._context.garbage.load(txn)
+        self._context.queues.load()
+        self._context.streams.load()
+        self._context.groups.load()
+        self._context.graves.load(txn, dead)
         self._context.outcomes.load(txn)
 
     def apply(self, txn: WriteTransaction, index: int, payload: bytes) -> list[Result]:
@@ -113,6 +138,9 @@ class StateMachine:
     def finish(self, txn: WriteTransaction) -> None:
         """Writes what is written once per store transaction. Nothing may be applied after it."""
         self._context.sessions.finish(txn)
+        self._context.queues.flush(txn)
+        self._context.streams.flush(txn)
+        self._context.groups.flush(txn)
         context = self._context
         last_session = self._context.sessions.last_session
         body = _STATE.pack(
@@ -121,6 +149,7 @@ class StateMachine:
             context.revision,
             last_session,
             context.last_id,
+            context.graves.count,
         )
         txn.put(Table.META, _STATE_KEY, seal(_STATE_KEY, body))
 
@@ -147,7 +176,8 @@ class StateMachine:
                         sessions.keep(session_id, sequence, result)
             results.append(result)
         sessions.end()
-        self._context.expiry.purge(txn, stamp_ms)
+        context.expiry.purge(context, len(commands))
+        context.graves.collect(txn, stamp_ms, len(commands))
         self._context.garbage.collect(txn)
         self._context.outcomes.purge(txn, stamp_ms, len(commands))
         return results

@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cluster.state import keyspace
+from cluster.state.checksum import seal, unseal
+from cluster.state.keyspace import Record
+from cluster.state.store import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,10 +59,15 @@ class Objects(Generic[T]):
                 self._remember(full, found)
         return found
 
-    def create(self, full: bytes, record: T) -> None:
-        """A new name, or one that gets another record."""
+    def create(self, txn: WriteTransaction, full: bytes, record: T) -> None:
+        """A new name, or one that gets another record.
+
+        It is written at once: what a long name needs in the keyspace must not depend on where a
+        transaction ends.
+        """
+        keyspace.put(txn, full, Record(0, 0, record.encode()))
+        self._changed.pop(full, None)
         self._remember(full, record)
-        self._changed[full] = record
 
     def changed(self, full: bytes, record: T) -> None:
         """`record` of `full` was changed in place; it is written at the end."""
@@ -72,10 +80,16 @@ class Objects(Generic[T]):
         self._changed.pop(full, None)
         keyspace.delete(txn, full)
 
+    def forget(self, prefix: bytes) -> None:
+        """What begins with `prefix` became garbage in the store: it is not written any more."""
+        for known in (self._cache, self._changed):
+            for full in [each for each in known if each.startswith(prefix)]:
+                del known[full]
+
     def flush(self, txn: WriteTransaction) -> None:
         """Writes what was changed: before a scan over names, and at the end of a transaction."""
         for full, record in self._changed.items():
-            keyspace.put(txn, full, 0, 0, record.encode())
+            keyspace.put(txn, full, Record(0, 0, record.encode()))
         self._changed.clear()
 
     def _remember(self, full: bytes, record: T) -> None:
@@ -101,3 +115,25 @@ def scan_objects(
     """Full keys that start with `prefix` and sort after `after`, with their records, in order."""
     for full, stored in keyspace.scan(txn, prefix, after):
         yield full, decode(stored.value)
+
+
+def name_id(txn: WriteTransaction, number: int, full: bytes) -> None:
+    """Notes what an id stands for, for timers: they have no room for names."""
+    key = _id_key(number)
+    txn.put(Table.META, key, seal(key, full))
+
+
+def name_of_id(txn: ReadTransaction, number: int) -> bytes | None:
+    """The full key of an id; None for one that was given up. Raises `CorruptState`."""
+    key = _id_key(number)
+    row = txn.get(Table.META, key)
+    return None if row is None else unseal(Table.META, key, row)
+
+
+def forget_id(txn: WriteTransaction, number: int) -> None:
+    """The id is given up."""
+    txn.delete(Table.META, _id_key(number))
+
+
+def _id_key(number: int) -> bytes:
+    return b"id" + number.to_bytes(8, "big")

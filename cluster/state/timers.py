@@ -88,5 +88,10 @@ class Timers:
         return due
 
 
+def discard_timer(txn: WriteTransaction, at_ms: int, kind: int, what: bytes) -> None:
+    """Removes a timer that may have run, of something that is no more."""
+    txn.delete(Table.TIMERS, at_ms.to_bytes(_TIME_BYTES, "big") + bytes((kind,)) + what)
+
+
 def _time_of(key: bytes) -> int:
     return int.from_bytes(key[:_TIME_BYTES], "big")

@@ -32,11 +32,13 @@ def make_commit(
         if known is not None:
             return 0, known.revision, known.operations
         overlay = Overlay(context.txn)
+        dead_keys = context.graves.count
         with context.as_one(overlay):
             for code, *arguments in operations:
                 result = handlers[code](context, (code, 0, 0, 0, *arguments))
                 if result[0] != 0:
                     # What it wrote is dropped; the revision is lost, which nobody can see.
+                    context.graves.count = dead_keys
                     return result
         overlay.write_to(context.txn)
         outcome = Outcome(context.stamp_ms, context.revision, len(operations))

@@ -13,5 +13,8 @@ from `flo`. Any number of threads may share one client: their calls are pipeline
 
 from flo.sync._client import FloClient
 from flo.sync._kv import KVOperations
+from flo.sync._kv_txn import Transaction
+from flo.sync._queue import QueueOperations
+from flo.sync._streams import StreamOperations
 
-__all__ = ["FloClient", "KVOperations"]
+__all__ = ["FloClient", "KVOperations", "QueueOperations", "StreamOperations", "Transaction"]

@@ -12,7 +12,9 @@ from flo.client import IN_FLIGHT_MAX_DEFAULT
 from flo.client import FloClient as AsyncFloClient
 from flo.retry import DEFAULT_RETRY_POLICY, RetryPolicy
 from flo.sync._kv import KVOperations
+from flo.sync._queue import QueueOperations
 from flo.sync._runner import Runner
+from flo.sync._streams import StreamOperations
 
 
 class FloClient:
@@ -48,8 +50,8 @@ class FloClient:
 
         endpoint: `host:port`, several with commas between; `flo://` may stand before.
         namespace: where the keys are, unless an operation's options say otherwise.
-        timeout_ms: how long a call may take with all its tries, unless it says otherwise; a get's
-            `wait_ms` comes on top. At most a day: more counts as a day.
+        timeout_ms: how long a call may take with all its tries, unless it says otherwise; the time
+            it is told to wait comes on top. At most a day: more counts as a day.
         debug: shows what the client logs about connections and retries.
         retry: how often calls are tried again, and after which pauses.
         in_flight_max: calls under way at once; further ones wait, first come first served.
@@ -97,6 +99,11 @@ class FloClient:
             print(client.get_namespace(None), client.get_namespace("orders"))  # default orders
         """
         return self._wrapped.get_namespace(override)
+
+    @property
+    def observer(self) -> ClientObserver | None:
+        """Who is called with events, as given to the constructor."""
+        return self._wrapped.observer
 
     @property
     def is_connected(self) -> bool:
@@ -192,6 +199,8 @@ class FloClient:
     def _bind(self, runner: Runner) -> None:
         self._runner = runner
         self.kv: KVOperations = KVOperations(self._wrapped.kv, runner)
+        self.queue: QueueOperations = QueueOperations(self._wrapped.queue, runner)
+        self.stream: StreamOperations = StreamOperations(self._wrapped.stream, runner)
 
     def _view(self, wrapped: AsyncFloClient) -> "FloClient":
         if wrapped is self._wrapped:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import suppress
 from contextvars import copy_context
 from threading import Event, Lock, Thread
 from typing import Generic, TypeAlias, TypeVar
@@ -68,7 +69,9 @@ class Runner:
             while found := self.run(_next(items)):
                 yield found[0]
         finally:
-            self.run(items.aclose())
+            # Forgotten later than the client, or by the thread of its loop: that ends it itself.
+            with suppress(NotConnectedError, WrongLoopError):
+                self.run(items.aclose())
 
     def open(self, work: Work[_T]) -> _T:
         """Runs what opens the client; the thread stays when it succeeds."""

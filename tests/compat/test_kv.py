@@ -20,6 +20,8 @@ from tests.compat.test_faults import FAULTS, SCRIPTED
 STALE = ["ConflictError", "CAS_MISMATCH", "NO"]
 CONDITION = ["ConflictError", "CONDITION_FAILED", "NO"]
 MALFORMED = ["BadRequestError", "MALFORMED", "NO"]
+WRONG_TYPE = ["BadRequestError", "WRONG_TYPE", "NO"]
+NOT_FOUND = ["NotFoundError", "NOT_FOUND", "NO"]
 RESERVED = ["UnauthorizedError", "RESERVED_KEY", "NO"]
 
 EXPECTED: dict[str, object] = {
@@ -107,6 +109,44 @@ EXPECTED: dict[str, object] = {
         "mget": "ValidationError",
     },
     "a_value_larger_than_a_frame": ["ValidationError", "v"],
+    "history_is_newest_first": {
+        "default": [str(number) for number in range(69, 59, -1)],
+        "versions": True,
+        "all": 65,
+        "times": True,
+        "of a deleted key": ["69", "68"],
+        "of none": [],
+        "limit 0": "ValidationError",
+    },
+    "json_documents_change_in_place": {
+        "versions": True,
+        "the version of the whole": True,
+        "part": True,
+        "whole": {"name": "Ada", "n": 1.5, "tags": ["a", {"b": True}]},
+        "text": '{"n":1.50,"tags":["a",{"b": true}]}',
+        "nothing there": [None, None],
+        "deleted": [None, None],
+    },
+    "json_keeps_a_time_to_live_and_a_namespace": [True, None],
+    "json_refuses_what_is_no_document": {
+        "value": WRONG_TYPE,
+        "set in it": WRONG_TYPE,
+        "path": MALFORMED,
+        "document": MALFORMED,
+        "parent": NOT_FOUND,
+        "delete": NOT_FOUND,
+        "key": NOT_FOUND,
+        "reserved": RESERVED,
+        "replaced": True,
+    },
+    "changes_of_different_fields_are_all_kept": True,
+    "a_get_waits_for_what_it_is_asked_to": {
+        "created": "1",
+        "at once": True,
+        "changed": "2",
+        "in vain": None,
+        "in vain for a change": None,
+    },
     "endpoints": ["v", *["InvalidEndpointError"] * 4],
     "a_client_says_whether_it_is_connected": [
         "NotConnectedError",
@@ -134,7 +174,7 @@ OURS_DIFFERS: dict[str, tuple[str, object]] = {
 
 MIXED = ("write_for_the_other_package", "read_what_the_other_package_wrote")
 NOT_SERVED = ["BadRequestError", "UNKNOWN_OP", "NO"]
-UNSERVED = ("history", "json_get", "json_set", "json_del", "begin", "get with wait_ms")
+UNSERVED = ("action.status",)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,8 @@ def public_functions() -> dict[str, object]:
                 found[where] = value
                 found |= {
                     f"{where}.{each}": method
-                    for each, method in vars(value).items()
+                    for part in value.__mro__[:-1]
+                    for each, method in vars(part).items()
                     if inspect.isfunction(method) and not each.startswith("_")
                 }
     return found

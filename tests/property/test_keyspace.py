@@ -38,8 +38,8 @@ def apply(store: Store, changes: list[tuple[bytes, bytes | None]]) -> dict[bytes
             if value is None:
                 assert keyspace.delete(txn, full) == (model.pop(full, None) is not None)
             else:
-                keyspace.put(txn, full, version, version * 3, value)
-                model[full] = Record(version, version * 3, value)
+                model[full] = Record(version, version * 3, value, version * 5, version * 7)
+                keyspace.put(txn, full, model[full])
     return model
 
 

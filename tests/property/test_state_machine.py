@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from cluster.state import json_path
 from cluster.state.commands import (
     BELOW_FLOOR,
     DELETE,
@@ -14,6 +15,8 @@ from cluster.state.commands import (
     IF_ABSENT,
     IF_PRESENT,
     INCR,
+    JSON_DELETE,
+    JSON_SET,
     OPEN_SESSION,
     PUT,
     SESSION_UNKNOWN,
@@ -21,6 +24,8 @@ from cluster.state.commands import (
     Result,
 )
 from cluster.state.errors import StoreFull
+from cluster.state.history import DEAD_MS, RING, Version
+from cluster.state.json_path import JsonError
 from cluster.state.keyspace import Record
 from cluster.state.kv import EXPIRES_AT_MS_MAX, kv_scan
 from cluster.state.memory_store import MemoryStore
@@ -29,6 +34,11 @@ from cluster.state.store import Table
 from flo.wire.status import Reason
 from tests.unit.state.helpers import NAMESPACE, START_MS, Bench
 from tests.unit.state.strategies import batches, steps_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cluster.state.commands import Item
 
 
 class _ModelSession:
@@ -50,6 +60,9 @@ class Model:
 
     def __init__(self) -> None:
         self.keys: dict[bytes, Record] = {}
+        self.written: dict[bytes, list[Version]] = {}
+        """All versions of a key, also of one that died less than an hour ago."""
+        self.died_ms: dict[bytes, int] = {}
         self.sessions: dict[int, _ModelSession] = {}
         self.opened = 0
         self.revision = 0
@@ -57,7 +70,16 @@ class Model:
 
     def run(self, stamp_ms: int, batch: list[Command]) -> list[Result]:
         self.stamp_ms = max(self.stamp_ms, stamp_ms)
-        return [self._answer(command) for command in batch]
+        results = [self._answer(command) for command in batch]
+        for key in self.keys.keys() - self.live().keys():
+            self._bury(key)
+        for key, died_ms in list(self.died_ms.items()):
+            if died_ms + DEAD_MS <= self.stamp_ms:
+                del self.died_ms[key], self.written[key]
+        return results
+
+    def history(self, key: bytes) -> list[Version]:
+        return self.written.get(key, [])[:-66:-1]
 
     def live(self) -> dict[bytes, Record]:
         return {
@@ -96,6 +118,8 @@ class Model:
             return self._delete(target, cast("int | None", arguments[0]))
         if code == INCR:
             return self._incr(target, cast(int, arguments[0]))
+        if code in (JSON_SET, JSON_DELETE):
+            return self._json(target, arguments)
         assert code == EXPIRE
         ttl_ms, cas = cast("tuple[int, int | None]", arguments)
         return self._expire(target, ttl_ms, cas)
@@ -127,8 +151,12 @@ class Model:
             return Reason.CAS_MISMATCH, target.version
         if target.record:
             self.revision += 1
-            del self.keys[target.key]
+            self._bury(target.key)
         return 0, target.record is not None
+
+    def _bury(self, key: bytes) -> None:
+        del self.keys[key]
+        self.died_ms[key] = self.stamp_ms
 
     def _incr(self, target: _Target, delta: int) -> Result:
         held = target.record or Record(0, 0, bytes(8))
@@ -140,6 +168,42 @@ class Model:
         value = total.to_bytes(8, "little", signed=True)
         return 0, self._set(target.key, held.expires_at_ms, value), total
 
+    def _json(self, target: _Target, arguments: Sequence[Item]) -> Result:
+        try:
+            steps = json_path.parse_path(cast(bytes, arguments[0]))
+            if len(arguments) == 1:
+                return self._json_delete(target, steps)
+            document, bytes_max = cast("tuple[bytes, int]", arguments[1:])
+            return self._json_set(target, steps, document, bytes_max)
+        except JsonError as error:
+            return error.result
+
+    def _json_set(
+        self, target: _Target, steps: json_path.Steps, document: bytes, bytes_max: int
+    ) -> Result:
+        text = json_path.read_document(document)
+        old = target.record or Record(0, 0, b"")
+        if steps and not target.record:
+            return (Reason.NOT_FOUND,)
+        value = json_path.put(old.value, steps, text) if steps else document
+        if value is None:
+            return json_path.NOWHERE
+        if len(value) > bytes_max and len(value) > len(old.value):
+            text = f"the document would have {len(value)} bytes: at most {bytes_max}"
+            return Reason.FIELD_TOO_LONG, text.encode()
+        return 0, self._set(target.key, old.expires_at_ms, value)
+
+    def _json_delete(self, target: _Target, steps: json_path.Steps) -> Result:
+        if not target.record:
+            return (Reason.NOT_FOUND,)
+        if not steps:
+            self._delete(target, None)
+            return 0, None
+        value = json_path.delete(target.record.value, steps)
+        if value is None:
+            return json_path.NOWHERE
+        return 0, self._set(target.key, target.record.expires_at_ms, value)
+
     def _expire(self, target: _Target, ttl_ms: int, cas: int | None) -> Result:
         if cas is not None and not (target.record and cas == target.version):
             return Reason.CAS_MISMATCH, target.version
@@ -148,7 +212,7 @@ class Model:
         expires_at_ms = self._expires_at(ttl_ms)
         if expires_at_ms is None:
             return (Reason.OUT_OF_RANGE,)
-        self.keys[target.key] = Record(target.version, expires_at_ms, target.record.value)
+        self.keys[target.key] = target.record._replace(expires_at_ms=expires_at_ms)
         return (0,)
 
     def _expires_at(self, ttl_ms: int) -> int | None:
@@ -157,7 +221,10 @@ class Model:
 
     def _set(self, key: bytes, expires_at_ms: int, value: bytes) -> int:
         self.revision += 1
-        self.keys[key] = Record(self.revision, expires_at_ms, value)
+        written = self.written.setdefault(key, [])
+        written.append(Version(self.revision, self.stamp_ms, value))
+        self.died_ms.pop(key, None)
+        self.keys[key] = Record(self.revision, expires_at_ms, value, self.stamp_ms, len(written))
         return self.revision
 
 
@@ -212,7 +279,18 @@ class StateMachineAgainstModel(RuleBasedStateMachine):
         assert page.entries == sorted(live.items())
         assert not page.more
         for key, record in live.items():
-            assert self.bench.get(key) == record
+            assert self.bench.stored(key) == record
+
+    @invariant()
+    def histories_agree(self) -> None:
+        for key in self.model.written:
+            assert self.bench.history(key) == self.model.history(key)
+        with self.memory.read() as txn:
+            graves = sum(1 for _ in txn.scan(Table.GRAVES, b""))
+            kept = sum(1 for _ in txn.scan(Table.HISTORY, b""))
+        assert graves == len(self.model.died_ms)
+        earlier = sum(min(len(each) - 1, RING) for each in self.model.written.values())
+        assert kept == graves + earlier
 
     @invariant()
     def the_expiry_index_is_exactly_the_keys_with_a_time(self) -> None:

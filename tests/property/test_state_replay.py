@@ -15,6 +15,7 @@ from cluster.state.machine import StateMachine
 from cluster.state.memory_store import MemoryStore
 from cluster.storage.lmdb_store import LmdbStore
 from tests.unit.state.helpers import START_MS, commands_entry, noop_entry
+from tests.unit.state.queue_strategies import queue_batches, queue_steps_ms
 from tests.unit.state.strategies import batches, steps_ms
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 Steps = list[tuple[list["Command"] | None, int]]
 
-logs = st.lists(st.tuples(st.none() | batches, steps_ms), min_size=1, max_size=30)
+everything = st.tuples(batches, queue_batches).map(lambda parts: parts[0] + parts[1])
+logs = st.lists(
+    st.tuples(st.none() | everything, steps_ms | queue_steps_ms), min_size=1, max_size=30
+)
 
 
 def build_log(steps: Steps) -> list[Entry]:

@@ -12,6 +12,7 @@ from flo.wire import (
     Answer,
     Body,
     CallContext,
+    CancelWait,
     ClientConnection,
     ClusterStatus,
     ClusterStatusRequest,
@@ -138,6 +139,7 @@ V1_ONLY: st.SearchStrategy[Body] = st.one_of(
     st.builds(TxnRollback, NAMESPACES, LONG_ROUTING_KEYS, U64),
     st.builds(PartitionTableRequest),
     st.builds(OpenSession, U16),
+    st.builds(CancelWait, U64),
     st.builds(ClusterStatusRequest, st.none() | U16, st.booleans()),
     st.builds(KvScan, NAMESPACES, KEYS, st.none(), BLOBS, st.booleans()),
     st.builds(
@@ -254,6 +256,7 @@ V1_EXCHANGES: st.SearchStrategy[tuple[Body, Result]] = st.one_of(
         ),
     ),
     st.tuples(st.just(OpenSession(1)), st.builds(SessionOpened, U64)),
+    st.tuples(st.just(CancelWait(1)), st.just(Done())),
     st.tuples(st.just(ClusterStatusRequest()), st.builds(ClusterStatus, BLOBS)),
 )
 
@@ -333,7 +336,7 @@ def test_every_operation_is_tried(code: int) -> None:
     """The strategies above cover the registry; persist shares the type of expire."""
     tried = {KvPut, KvGet, KvMget, KvDelete, KvScan, KvIncr, KvExpire, KvExists, Ping}
     tried |= {KvHistory, KvJsonGet, KvJsonSet, KvJsonDelete, TxnBegin, TxnCommit, TxnRollback}
-    tried_v1 = {PartitionTableRequest, OpenSession, ClusterStatusRequest}
+    tried_v1 = {PartitionTableRequest, OpenSession, CancelWait, ClusterStatusRequest}
     tried |= wire_queues.TRIED | wire_streams.TRIED
     tried_v1 |= wire_queues.TRIED_V1 | wire_streams.TRIED_V1
     assert OPS[code].request in tried | tried_v1

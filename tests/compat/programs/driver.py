@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, cast
 
 import flo
 
-from . import clients, faults, kv_more, kv_values
+from . import clients, faults, kv_documents, kv_more, kv_values
 from .common import Cluster, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_ALL = {**vars(kv_values), **vars(kv_more), **vars(clients), **vars(faults)}
+_PROGRAMS = (kv_values, kv_more, kv_documents, clients, faults)
+_ALL = {name: value for program in _PROGRAMS for name, value in vars(program).items()}
 
 
 async def _run(name: str, endpoints: list[str]) -> Seen:

@@ -11,30 +11,23 @@ import sys
 from collections.abc import Awaitable
 from typing import Protocol, cast
 
-from flo import FloClient, GetOptions, ServerError
+from flo import FloClient, ServerError
 
 
-class LaterKv(Protocol):
-    """Operations that our package does not have yet."""
+class Actions(Protocol):
+    """Operations that our package does not have."""
 
-    def history(self, key: str) -> Awaitable[object]: ...
-    def json_get(self, key: str) -> Awaitable[object]: ...
-    def json_set(self, key: str, path: str, json_value: bytes) -> Awaitable[object]: ...
-    def json_del(self, key: str) -> Awaitable[object]: ...
-    def begin(self, routing_key: str) -> Awaitable[object]: ...
+    def status(self, run_id: str) -> Awaitable[object]: ...
+
+
+class OfficialClient(Protocol):
+    action: Actions
 
 
 async def main(endpoint: str) -> None:
     async with FloClient(endpoint) as client:
-        kv = cast("LaterKv", client.kv)
-        calls = {
-            "history": kv.history("k"),
-            "json_get": kv.json_get("k"),
-            "json_set": kv.json_set("k", "$", b"{}"),
-            "json_del": kv.json_del("k"),
-            "begin": kv.begin("k"),
-            "get with wait_ms": client.kv.get("k", GetOptions(wait_ms=100)),
-        }
+        action = cast("OfficialClient", client).action
+        calls = {"action.status": action.status("run")}
         seen: dict[str, object] = {}
         for name, call in calls.items():
             try:

@@ -31,7 +31,7 @@ from flo import (
     ValueTooLargeError,
     WaitFor,
 )
-from flo.kv import VALUE_BYTES_MAX
+from flo._kv_forms import VALUE_BYTES_MAX
 from flo.wire import messages as wire
 from flo.wire.connection import Request
 from flo.wire.status import Ran, Refusal

@@ -40,7 +40,7 @@ from tests.unit.client.fake_node import FakeCluster
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Of `from flo import ...`, without queues, streams, transactions, JSON, history and workers.
+# Of `from flo import ...`, without queues, streams, transactions and workers.
 NAMES = [
     "BadRequestError",
     "BlockTooLongError",
@@ -52,8 +52,10 @@ NAMES = [
     "FloClient",
     "FloError",
     "GenericServerError",
+    "GetJsonResult",
     "GetOptions",
     "GetResult",
+    "HistoryOptions",
     "IncompleteResponseError",
     "IncrResult",
     "InternalServerError",
@@ -63,6 +65,7 @@ NAMES = [
     "KVExistsOptions",
     "KVExpireOptions",
     "KVIncrOptions",
+    "KVJsonOptions",
     "KVMGetOptions",
     "KeyTooLargeError",
     "MGetEntry",
@@ -91,6 +94,7 @@ NAMES = [
     "UnexpectedEofError",
     "ValidationError",
     "ValueTooLargeError",
+    "VersionEntry",
     "WaitFor",
     "is_connection_error",
 ]
@@ -103,13 +107,16 @@ IN_MODULES = {
     "flo.types": [
         "Condition",
         "DeleteOptions",
+        "GetJsonResult",
         "GetOptions",
         "GetResult",
         "HEADER_SIZE",
+        "HistoryOptions",
         "IncrResult",
         "KVExistsOptions",
         "KVExpireOptions",
         "KVIncrOptions",
+        "KVJsonOptions",
         "KVMGetOptions",
         "MAGIC",
         "MAX_BLOCK_MS",
@@ -129,6 +136,7 @@ IN_MODULES = {
         "StatusCode",
         "TABLE_HASH",
         "VERSION",
+        "VersionEntry",
         "WaitFor",
     ],
 }
@@ -204,7 +212,11 @@ FIELDS: dict[str, dict[str, object]] = {
     "KVExpireOptions": {"namespace": None, "cas_version": None, "routing_key": None},
     "KVExistsOptions": {"namespace": None, "routing_key": None},
     "KVMGetOptions": {"namespace": None, "routing_key": None},
+    "HistoryOptions": {"namespace": None, "limit": 10, "routing_key": None},
+    "KVJsonOptions": {"namespace": None, "routing_key": None},
     "GetResult": {"value": ..., "version": ...},
+    "GetJsonResult": {"value": ..., "version": ...},
+    "VersionEntry": {"version": ..., "at_ms": ..., "value": ...},
     "PutResult": {"version": ...},
     "IncrResult": {"value": ..., "version": ...},
     "MGetEntry": {"key": ..., "value": ..., "version": ..., "found": ...},
@@ -221,6 +233,10 @@ OPERATIONS = {
     "incr": ["key", "options"],
     "expire": ["key", "ttl_ms", "options"],
     "exists": ["key", "options"],
+    "history": ["key", "options"],
+    "json_get": ["key", "path", "options"],
+    "json_set": ["key", "path", "json_value", "options"],
+    "json_del": ["key", "path", "options"],
 }
 
 

@@ -74,7 +74,7 @@ class SmallNode:
         self.cluster = cluster
         self.node_id = node_id
         self.callbacks: deque[Callable[[], None]] = deque()
-        self.wal = Wal.open(MemoryStorage(), WAL)
+        self.wal = Wal.open(MemoryStorage(), cluster.wal_config)
         self.partitions = {
             number: self._partition(number, limits)
             for number, (owner,) in enumerate(cluster.replicas)
@@ -166,7 +166,9 @@ class SmallCluster:
         owners: tuple[NodeId, ...] = (1, 2, 1, 2),
         nodes: tuple[NodeId, ...] = (1, 2),
         limits: Limits | None = None,
+        wal_config: WalConfig = WAL,
     ) -> None:
+        self.wal_config = wal_config
         self.clock = ManualClock()
         self.replicas = tuple((owner,) for owner in owners)
         self.on_wire: deque[tuple[NodeId, NodeId, list[object]]] = deque()

@@ -8,6 +8,21 @@ from cluster.config import Limits
 from cluster.operation import Answer, to_answer
 from cluster.operations import OPERATIONS
 from flo.wire.answers import encode_answer
+from flo.wire.group_messages import (
+    GroupAck,
+    GroupClaim,
+    GroupConfigure,
+    GroupCreate,
+    GroupDelete,
+    GroupInfo,
+    GroupJoin,
+    GroupLeave,
+    GroupNack,
+    GroupPending,
+    GroupRead,
+    GroupTouch,
+)
+from flo.wire.kv_messages import KvHistory, KvJsonDelete, KvJsonGet, KvJsonSet
 from flo.wire.messages import (
     Body,
     CallContext,
@@ -35,9 +50,38 @@ from flo.wire.messages import (
     Values,
 )
 from flo.wire.op import Op
+from flo.wire.queue_messages import (
+    QueueAck,
+    QueueConfigure,
+    QueueDequeue,
+    QueueDlqList,
+    QueueDlqPurge,
+    QueueDlqRequeue,
+    QueueEnqueue,
+    QueueEnqueueBatch,
+    QueueItem,
+    QueueList,
+    QueueNack,
+    QueuePeek,
+    QueuePurge,
+    QueueStats,
+    QueueTouch,
+)
 from flo.wire.registry import OPS
 from flo.wire.routing import partition_of
 from flo.wire.status import Ran, Reason, Refusal
+from flo.wire.stream_messages import (
+    StreamAlter,
+    StreamAppend,
+    StreamCreate,
+    StreamDelete,
+    StreamId,
+    StreamInfo,
+    StreamItem,
+    StreamList,
+    StreamRead,
+    StreamTrim,
+)
 from tests.unit.node.small_cluster import SmallCluster
 from tests.unit.wire.vectors import OWN_REQUESTS, SERVED_REQUESTS, request_of
 
@@ -49,13 +93,51 @@ BODIES: dict[int, Body] = {
     0x102: KvMget(NS, (b"k",)),
     0x103: KvDelete(NS, b"k"),
     0x104: KvScan(NS, b""),
+    0x105: KvHistory(NS, b"k"),
     0x10B: KvIncr(NS, b"n"),
+    0x10C: KvJsonGet(NS, b"k"),
+    0x10D: KvJsonSet(NS, b"k", b"", b"{}"),
+    0x10E: KvJsonDelete(NS, b"k"),
     0x113: KvExpire(NS, b"k", 0),
     0x114: KvExpire(NS, b"k", 0),
     0x115: KvExists(NS, b"k"),
     0xF000: PartitionTableRequest(),
     0xF001: OpenSession(0),
     0xF003: ClusterStatusRequest(),
+    0x130: StreamAppend(NS, b"s", (StreamItem(b"m"),)),
+    0x131: StreamRead(NS, b"s"),
+    0x132: StreamTrim(NS, b"s", max_len=1),
+    0x133: StreamInfo(NS, b"s"),
+    0x13B: StreamList(NS),
+    0x13D: StreamCreate(NS, b"s"),
+    0x13F: StreamAlter(NS, b"s"),
+    0x140: StreamDelete(NS, b"s", force=True),
+    0x150: GroupCreate(NS, b"s", b"g"),
+    0x151: GroupJoin(NS, b"s", b"g", b"c"),
+    0x152: GroupLeave(NS, b"s", b"g", b"c"),
+    0x153: GroupRead(NS, b"s", b"g", b"c"),
+    0x154: GroupAck(NS, b"s", b"g", b"c", (StreamId(1, 1),)),
+    0x155: GroupClaim(NS, b"s", b"g", b"c", 0),
+    0x156: GroupPending(NS, b"s", b"g"),
+    0x159: GroupNack(NS, b"s", b"g", b"c", (StreamId(1, 1),)),
+    0x15A: GroupTouch(NS, b"s", b"g", b"c", (StreamId(1, 1),)),
+    0x15B: GroupInfo(NS, b"s", b"g"),
+    0x15C: GroupDelete(NS, b"s", b"g"),
+    0xF020: GroupConfigure(NS, b"s", b"g"),
+    0x170: QueueEnqueue(NS, b"q", b"m"),
+    0x171: QueueDequeue(NS, b"q"),
+    0x172: QueueAck(NS, b"q", (1,)),
+    0x174: QueueNack(NS, b"q", (1,)),
+    0x176: QueueDlqList(NS, b"q"),
+    0x178: QueueDlqRequeue(NS, b"q", (1,)),
+    0x17B: QueueStats(NS, b"q"),
+    0x17C: QueuePeek(NS, b"q"),
+    0x17D: QueueTouch(NS, b"q", (1,)),
+    0x17F: QueuePurge(NS, b"q"),
+    0x198: QueueList(NS),
+    0xF002: QueueEnqueueBatch(NS, b"q", (QueueItem(b"m"),)),
+    0xF010: QueueDlqPurge(NS, b"q"),
+    0xF011: QueueConfigure(NS, b"q"),
 }
 
 
@@ -86,10 +168,11 @@ def test_operations_of_the_registry_are_served(cluster: SmallCluster, code: int)
     op = OPS[code]
     body = BODIES[code]
     assert type(body) is op.request
-    cluster.run(KvPut(NS, b"k", b"v"))
+    cluster.run(KvPut(NS, b"k", b"7"))
+    cluster.run(GroupJoin(NS, b"s", b"g", b"c"))
     answer = cluster.run(body)
     assert type(answer) is op.result
-    if op.routing == "key":
+    if op.routing in ("key", "stream"):
         assert OPERATIONS[op.code].is_write == (op.kind == "write")
     for revision, codec in ((1, op.v1), (2, op.v2)):
         if codec is not None:
@@ -98,7 +181,7 @@ def test_operations_of_the_registry_are_served(cluster: SmallCluster, code: int)
 
 def test_no_operation_is_served_that_the_registry_does_not_know(cluster: SmallCluster) -> None:
     """Rows and methods that no request can reach."""
-    assert all(OPS[code].routing == "key" for code in OPERATIONS)
+    assert all(OPS[code].routing in ("key", "stream") for code in OPERATIONS)
     others = set(vars(cluster.nodes[1].router)["_others"])
     served = {op.request for op in OPS.values() if op.code in BODIES}
     assert others == served - {OPS[code].request for code in OPERATIONS}

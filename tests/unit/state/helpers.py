@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from cluster.replica import Replica
 from cluster.state import commands
 from cluster.state.commands import encode_entry
-from cluster.state.kv import kv_get
+from cluster.state.keyspace import Record
+from cluster.state.kv import kv_get, kv_history
 from cluster.state.machine import StateMachine
 from cluster.state.memory_store import MemoryStore
 from cluster.storage.records import COMMANDS_KIND, NOOP_KIND, Entry
 
 if TYPE_CHECKING:
     from cluster.state.commands import Command, Result
-    from cluster.state.keyspace import Record
+    from cluster.state.history import Version
     from cluster.state.store import Store
 
 NAMESPACE = b"default"
@@ -55,6 +56,14 @@ def expire(key: bytes, ttl_ms: int, *, cas: int | None = None) -> Command:
     return (commands.EXPIRE, *NO_SESSION, NAMESPACE, key, ttl_ms, cas)
 
 
+def json_set(key: bytes, path: bytes, document: bytes, *, bytes_max: int = 1 << 20) -> Command:
+    return (commands.JSON_SET, *NO_SESSION, NAMESPACE, key, path, document, bytes_max)
+
+
+def json_delete(key: bytes, path: bytes = b"$") -> Command:
+    return (commands.JSON_DELETE, *NO_SESSION, NAMESPACE, key, path)
+
+
 def open_session(token: int) -> Command:
     return (commands.OPEN_SESSION, *NO_SESSION, token)
 
@@ -91,8 +100,17 @@ class Bench:
         return self.run(command, at_ms=at_ms)[0]
 
     def get(self, key: bytes) -> Record | None:
+        """What a key holds, without when and how often it was written."""
+        record = self.stored(key)
+        return None if record is None else Record(*record[:3])
+
+    def stored(self, key: bytes) -> Record | None:
         with self.replica.view() as (txn, stamp_ms):
             return kv_get(txn, stamp_ms, NAMESPACE, key)
+
+    def history(self, key: bytes, limit: int = 65, max_bytes: int = 1 << 20) -> list[Version]:
+        with self.replica.view() as (txn, _):
+            return kv_history(txn, NAMESPACE, key, limit=limit, max_bytes=max_bytes)
 
     def value(self, key: bytes) -> bytes | None:
         record = self.get(key)

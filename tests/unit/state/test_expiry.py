@@ -6,7 +6,7 @@ import pytest
 
 from cluster.state.checksum import seal
 from cluster.state.errors import CorruptState
-from cluster.state.expiry import PURGE_KEYS_MAX
+from cluster.state.expiry import KEYS_PER_COMMAND, KEYS_PER_ENTRY
 from cluster.state.store import Table
 from tests.unit.state.helpers import START_MS, Bench, delete, expire, incr, put
 
@@ -39,12 +39,38 @@ def test_an_entry_removes_what_has_expired(bench: Bench) -> None:
 
 
 def test_an_entry_removes_a_bounded_number_the_oldest_first(bench: Bench) -> None:
-    count = PURGE_KEYS_MAX + 10
+    count = KEYS_PER_ENTRY + 10
     bench.run(*(put(b"%d" % n, b"", ttl_ms=1000 - n) for n in range(count)))
     bench.run(at_ms=1000)
     assert times(bench) == list(range(991, 1001))
     bench.run(at_ms=1000)
     assert (rows(bench, Table.KV), times(bench)) == (0, [])
+
+
+def test_more_goes_than_commands_can_bring(bench: Bench) -> None:
+    """Keys that live shorter than it takes to bring the next ones do not pile up."""
+    each = 200
+    most = 0
+    for number in range(30):
+        keys = (b"%d-%d" % (number, n) for n in range(each))
+        bench.run(*(put(key, b"", ttl_ms=1) for key in keys), at_ms=10 * number)
+        most = max(most, rows(bench, Table.KV))
+    assert most <= 2 * each
+
+
+def test_clock_entries_remove_what_commands_left(bench: Bench) -> None:
+    count = 10 * KEYS_PER_ENTRY
+    bench.run(*(put(b"%d" % n, b"", ttl_ms=10) for n in range(count)))
+    bench.run(put(b"x", b""), at_ms=10)
+    assert rows(bench, Table.EXPIRY) == count - KEYS_PER_ENTRY - KEYS_PER_COMMAND
+    entries = 0
+    while rows(bench, Table.EXPIRY):
+        assert bench.replica.due_ms <= START_MS + 10, "somebody must bring the next entry"
+        bench.run(at_ms=10)
+        entries += 1
+    assert entries == 9
+    assert (rows(bench, Table.EXPIRY), rows(bench, Table.KV)) == (0, 1)
+    assert bench.replica.due_ms > START_MS + 10
 
 
 def test_long_keys_expire_whole(bench: Bench) -> None:

@@ -10,7 +10,15 @@ from cluster.state.context import Context
 from cluster.state.errors import CorruptState
 from cluster.state.garbage import ROWS_PER_ENTRY, Garbage
 from cluster.state.memory_store import MemoryStore
-from cluster.state.objects import CACHED_MAX, Objects, object_key, scan_objects
+from cluster.state.objects import (
+    CACHED_MAX,
+    Objects,
+    forget_id,
+    name_id,
+    name_of_id,
+    object_key,
+    scan_objects,
+)
 from cluster.state.store import Table
 from cluster.state.timers import NEVER_MS, TIMERS_PER_ENTRY, Timers
 
@@ -156,6 +164,36 @@ class TestGarbage:
             garbage.collect(txn)
             assert not list(txn.scan(Table.QUEUE_BODY, b""))
 
+    def test_a_range_goes_with_both_ends(self) -> None:
+        store, garbage = MemoryStore(), Garbage()
+        with store.write() as txn:
+            for key in (b"a", b"b", b"bb", b"c", b"cc", b"d"):
+                txn.put(Table.QUEUE_BODY, key, b"")
+            garbage.add(txn, Table.QUEUE_BODY, b"b", b"c")
+            garbage.collect(txn)
+            left = [key for key, _ in txn.scan(Table.QUEUE_BODY, b"")]
+        assert left == [b"a", b"cc", b"d"]
+
+    def test_what_belongs_to_a_row_goes_with_it(self) -> None:
+        store = MemoryStore()
+        gone: list[tuple[bytes, bytes]] = []
+        garbage = Garbage({Table.QUEUE_STATE: lambda _, key, row: gone.append((key, row))})
+        with store.write() as txn:
+            txn.put(Table.QUEUE_STATE, b"a1", b"row")
+            txn.put(Table.QUEUE_BODY, b"a1", b"row")
+            garbage.add(txn, Table.QUEUE_STATE, b"a")
+            garbage.add(txn, Table.QUEUE_BODY, b"a")
+            garbage.collect(txn)
+        assert gone == [(b"a1", b"row")]
+
+    def test_empty_heaps_are_bounded_too(self) -> None:
+        store, garbage = MemoryStore(), Garbage()
+        with store.write() as txn:
+            for number in range(ROWS_PER_ENTRY + 1):
+                garbage.add(txn, Table.QUEUE_BODY, b"%04d" % number)
+            garbage.collect(txn)
+            assert len(list(txn.scan(Table.GARBAGE, b""))) == 1
+
 
 class Number:
     """A record with one number in it."""
@@ -177,7 +215,7 @@ class TestObjects:
         full = object_key(b"q", b"default", b"n" * 3000)
         with store.write() as txn:
             assert objects.get(txn, full) is None
-            objects.create(full, Number(1))
+            objects.create(txn, full, Number(1))
             found = objects.get(txn, full)
             assert found is not None
             found.number = 2
@@ -191,7 +229,7 @@ class TestObjects:
 
     def test_a_load_forgets_what_was_not_committed(self) -> None:
         store, objects = MemoryStore(), Objects(decode)
-        objects.create(b"\x00qa", Number(1))
+        objects.changed(b"\x00qa", Number(1))
         objects.load()
         with store.read() as read:
             assert objects.get(read, b"\x00qa") is None
@@ -199,8 +237,8 @@ class TestObjects:
     def test_a_deleted_one_is_gone(self) -> None:
         store, objects = MemoryStore(), Objects(decode)
         with store.write() as txn:
-            objects.create(b"\x00qa", Number(1))
-            objects.flush(txn)
+            objects.create(txn, b"\x00qa", Number(1))
+            objects.changed(b"\x00qa", Number(2))
             objects.delete(txn, b"\x00qa")
             objects.flush(txn)
             assert objects.get(txn, b"\x00qa") is None
@@ -210,19 +248,41 @@ class TestObjects:
         names = [b"a", b"a" * 700, b"ab", b"b"]
         with store.write() as txn:
             for number, name in enumerate(names):
-                objects.create(object_key(b"q", b"default", name), Number(number))
-            objects.create(object_key(b"q", b"other", b"a"), Number(9))
+                objects.create(txn, object_key(b"q", b"default", name), Number(number))
+            objects.create(txn, object_key(b"q", b"other", b"a"), Number(9))
             objects.flush(txn)
             prefix = object_key(b"q", b"default", b"")
             numbers = [each.number for _, each in scan_objects(txn, prefix, b"", decode)]
         assert numbers == [0, 1, 2, 3]
+
+    def test_a_long_name_takes_its_place_when_it_is_made(self) -> None:
+        """Where a transaction ends must not show in the ids of the keyspace."""
+        rows: list[list[tuple[bytes, bytes]]] = []
+        for in_order in (True, False):
+            store, queues, streams = MemoryStore(), Objects(decode), Objects(decode)
+            with store.write() as txn:
+                queues.create(txn, object_key(b"q", b"default", b"n" * 600), Number(1))
+                streams.create(txn, object_key(b"s", b"default", b"n" * 600), Number(1))
+                for each in (queues, streams) if in_order else (streams, queues):
+                    each.flush(txn)
+                rows.append(list(txn.scan(Table.LONG, b"")))
+        assert rows[0] == rows[1]
+
+    def test_an_id_has_a_name_until_it_is_given_up(self) -> None:
+        store = MemoryStore()
+        with store.write() as txn:
+            name_id(txn, 7, b"n" * 3000)
+            assert name_of_id(txn, 7) == b"n" * 3000
+            assert name_of_id(txn, 8) is None
+            forget_id(txn, 7)
+            assert name_of_id(txn, 7) is None
 
     def test_memory_does_not_grow_with_the_names(self) -> None:
         """What was changed and not yet written is kept whatever happens."""
         store, objects = MemoryStore(), Objects(decode)
         with store.write() as txn:
             for number in range(CACHED_MAX + 10):
-                objects.create(object_key(b"q", b"default", b"%d" % number), Number(number))
+                objects.changed(object_key(b"q", b"default", b"%d" % number), Number(number))
             objects.flush(txn)
         with store.read() as read:
             for number in range(CACHED_MAX + 10):

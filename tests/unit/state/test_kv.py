@@ -233,7 +233,7 @@ class TestScan:
         keys_only: bool = False,
     ) -> ScanPage:
         with bench.replica.view() as (txn, stamp_ms):
-            return kv_scan(
+            entries, more, end = kv_scan(
                 txn,
                 stamp_ms,
                 NAMESPACE,
@@ -243,6 +243,7 @@ class TestScan:
                 max_bytes=max_bytes,
                 keys_only=keys_only,
             )
+        return ScanPage([(key, Record(*record[:3])) for key, record in entries], more, end)
 
     def test_gives_live_keys_of_the_prefix_in_order(self, bench: Bench) -> None:
         bench.run(*(put(key, key) for key in (b"b", b"ab", b"aa", b"a", b"ac")))

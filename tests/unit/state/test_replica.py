@@ -217,7 +217,7 @@ class TestDigest:
         replica = Replica(MemoryStore(), StateMachine())
         replica.apply(story(), 7)
         assert replica.digest() == (
-            "ee51ca75061a3c45dc888c7c2a267cdcfa701ad63c18f2475661a572540f39f1"
+            "3ddaa11be3bef2e1815e4bd6564aa03b97848d962095d5f4869626aac4de196a"
         )
 
     def test_it_covers_every_table_key_and_value(self) -> None:

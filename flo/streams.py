@@ -7,20 +7,21 @@ consumers: each is delivered to one of them, and again to one if it is not ackno
 Every operation may be given `timeout_ms`, else the client's counts. All raise `FloError`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import cast
 
-from flo._caller import Caller
 from flo._checks import block_ms_of, limit_of
-from flo._names import decode_key, encode_prefix
+from flo._names import decode_key, encode_prefix, encode_text
 from flo._stream_forms import (
-    batches_of,
+    id_of,
     item_of,
     read_result,
     records_limit,
+    steps_of,
     wire_id,
 )
 from flo._stream_groups import GroupOperations
+from flo.exceptions import ValidationError
 from flo.stream_types import (
     StreamAlterOptions,
     StreamAppendOptions,
@@ -54,13 +55,10 @@ class StreamOperations(GroupOperations):
             print(record.id, record.payload)
     """
 
-    def __init__(self, caller: Callable[[], Caller], namespace: bytes) -> None:
-        super().__init__(caller, namespace)
-
     async def append(
         self,
         stream: str,
-        payload: bytes,
+        payload: bytes | bytearray | memoryview,
         options: StreamAppendOptions | None = None,
         *,
         timeout_ms: float | None = None,
@@ -80,7 +78,7 @@ class StreamOperations(GroupOperations):
     async def append_batch(
         self,
         stream: str,
-        items: Iterable[bytes | StreamItem],
+        items: Iterable[bytes | bytearray | memoryview | StreamItem],
         options: StreamAppendOptions | None = None,
         *,
         timeout_ms: float | None = None,
@@ -88,7 +86,8 @@ class StreamOperations(GroupOperations):
         """Appends many records; returns their ids, in the same order.
 
         Up to 1,000 of them, and up to 512 KiB, are appended in one step, all or none; longer lists
-        take several. The headers in `options` are for plain payloads.
+        take several, and an error says nothing about the steps before. The headers in `options` are
+        for plain payloads.
 
         Example:
             await client.stream.append_batch("events", [b"created", b"paid"])
@@ -132,11 +131,11 @@ class StreamOperations(GroupOperations):
 
     async def follow(
         self, stream: str, options: StreamReadOptions | None = None
-    ) -> AsyncIterator[StreamRecord]:
+    ) -> AsyncGenerator[StreamRecord, None]:
         """Records from `start` on, then new ones as they come, for ever.
 
         Goes on by itself where it was when a node or a connection is lost. With an `end` it stops
-        there.
+        once a record after that comes.
 
         Example:
             await client.stream.append("events", b"created")
@@ -151,19 +150,18 @@ class StreamOperations(GroupOperations):
             # What is there now does not count, and what comes between two reads does.
             info = await self.info(stream, StreamInfoOptions(given.namespace))
             start = info.last_id.next()
-        while given.end is None or start is None or start <= given.end:
-            page = await self.read(
-                stream,
-                StreamReadOptions(
-                    given.namespace,
-                    start,
-                    given.end,
-                    partition=given.partition,
-                    count=given.count,
-                    block_ms=block_ms,
-                ),
+        while True:
+            # Without the end: only a record after it says that no other one comes before it.
+            options = StreamReadOptions(
+                given.namespace,
+                start,
+                partition=given.partition,
+                count=given.count,
+                block_ms=block_ms,
             )
-            for record in page.records:
+            for record in (await self.read(stream, options)).records:
+                if given.end is not None and record.id > given.end:
+                    return
                 start = record.id.next()
                 yield record
 
@@ -182,21 +180,23 @@ class StreamOperations(GroupOperations):
         namespace, name = self._place(stream, options.namespace if options else None)
         found = await self._read(wire.StreamInfo(namespace, name), name, timeout_ms)
         first, last, count, size, partitions = cast(wire.StreamInfoResult, found)
-        return StreamInfo(count, size, StreamID(*first), StreamID(*last), partitions)
+        return StreamInfo(count, size, id_of(first), id_of(last), partitions)
 
     async def trim(
         self,
         stream: str,
-        options: StreamTrimOptions,
+        options: StreamTrimOptions | None = None,
         *,
         timeout_ms: float | None = None,
     ) -> StreamTrimResult:
-        """Removes the oldest records; see `StreamTrimOptions`.
+        """Removes the oldest records: what the options say, which must name a bound.
 
         Example:
             await client.stream.trim("events", StreamTrimOptions(max_len=10_000))
         """
+        options = options or StreamTrimOptions()
         namespace, name = self._place(stream, options.namespace)
+        _check_bounds(options)
         body = wire.StreamTrim(
             namespace,
             name,
@@ -275,9 +275,9 @@ class StreamOperations(GroupOperations):
     ) -> list[StreamID]:
         namespace, name = self._place(stream, options.namespace)
         key = options.partition_key
-        encoded = key.encode() if isinstance(key, str) else key
+        encoded = encode_text(key, "partition_key") if isinstance(key, str) else key
         ids: list[StreamID] = []
-        for batch in batches_of(map(item_of, items)):
+        for batch in steps_of([item_of(item) for item in items]):
             body = wire.StreamAppend(namespace, name, batch, options.partition, encoded)
             result = await self._write(body, name, timeout_ms)
             time, sequence = cast(wire.Appended, result).id
@@ -301,8 +301,17 @@ class StreamOperations(GroupOperations):
         streams, cursor = cast(wire.StreamListing, result)
         return StreamListResult(
             [
-                StreamSummary(decode_key(name), count, size, partitions, StreamID(*last))
+                StreamSummary(decode_key(name), count, size, partitions, id_of(last))
                 for name, count, size, partitions, last in streams
             ],
             cursor,
         )
+
+
+def _check_bounds(options: StreamTrimOptions) -> None:
+    """What no server takes: a mistake here must not empty a stream."""
+    bounds = (options.max_len, options.max_age_seconds, options.max_bytes)
+    if options.before is None and bounds == (None, None, None):
+        raise ValidationError("trim: give before, max_len, max_age_seconds or max_bytes")
+    if any(bound is not None and bound < 1 for bound in bounds):
+        raise ValidationError("trim: a bound is at least 1; delete removes a whole stream")

@@ -1,0 +1,257 @@
+"""Groups that give records to one holder, or those of a key to one consumer."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.state import group_take
+from cluster.state.commands import EMPTY, GROUP_LOCKED
+from cluster.state.group_commands import WAIT_FOR_KEYS, WAIT_FOR_LEASE, WAIT_FOR_RECORDS
+from cluster.state.group_take import LEASE_MS
+from cluster.state.store import Table
+from flo.wire.status import Reason
+from tests.unit.state import stream_kit as kit
+from tests.unit.state.helpers import NAMESPACE
+from tests.unit.state.stream_kit import Bounds, Settings, StreamBench
+
+EXCLUSIVE, KEY_SHARED = 1, 2
+
+
+@pytest.fixture
+def exclusive() -> StreamBench:
+    bench = StreamBench()
+    bench.one(kit.group_create(mode=EXCLUSIVE))
+    return bench
+
+
+@pytest.fixture
+def key_shared() -> StreamBench:
+    bench = StreamBench()
+    bench.one(kit.group_create(mode=KEY_SHARED))
+    return bench
+
+
+def append(bench: StreamBench, key: bytes | None, *payloads: bytes) -> None:
+    bench.one(kit.append(*payloads, key=key))
+
+
+def take(bench: StreamBench, consumer: bytes, limit: int = 100, *, at_ms: int = 0) -> list[bytes]:
+    """The payloads of what a consumer gets."""
+    ids = bench.take(consumer, limit, at_ms=at_ms)
+    payloads = {record.id: record.payload for record in bench.records()}
+    return [payloads[of] for of in ids]
+
+
+def active(bench: StreamBench) -> dict[bytes, bool]:
+    info = bench.group_info()[6]
+    assert isinstance(info, tuple)
+    return {each[0]: each[2] for each in info}  # type: ignore[index,misc]  # consumers are tuples
+
+
+class TestExclusive:
+    def test_only_the_holder_gets_records(self, exclusive: StreamBench) -> None:
+        append(exclusive, None, b"a", b"b")
+        assert take(exclusive, b"one", 1) == [b"a"]
+        assert take(exclusive, b"two") == []
+        assert take(exclusive, b"one") == [b"b"]
+        assert active(exclusive) == {b"one": True, b"two": False}
+
+    def test_a_silent_holder_loses_it_to_who_asks(self, exclusive: StreamBench) -> None:
+        append(exclusive, None, b"a", b"b")
+        take(exclusive, b"one", 1)
+        assert take(exclusive, b"two", at_ms=LEASE_MS - 1) == []
+        assert take(exclusive, b"two", at_ms=LEASE_MS) == [b"b"]
+        assert take(exclusive, b"one", at_ms=LEASE_MS) == []
+        assert active(exclusive) == {b"one": False, b"two": True}
+
+    @pytest.mark.parametrize("what", ["read", "ack", "nack", "touch", "claim"])
+    def test_whatever_the_holder_says_renews_it(self, exclusive: StreamBench, what: str) -> None:
+        append(exclusive, None, b"a")
+        ids = exclusive.take(b"one")
+        command = {
+            "read": kit.read(b"one"),
+            "ack": kit.ack(*ids, consumer=b"one"),
+            "nack": kit.nack(*ids, consumer=b"one"),
+            "touch": kit.touch(*ids, consumer=b"one"),
+            "claim": kit.claim(b"one"),
+        }[what]
+        exclusive.one(command, at_ms=20_000)
+        append(exclusive, None, b"b")
+        assert take(exclusive, b"two", at_ms=20_000 + LEASE_MS - 1) == []
+        assert take(exclusive, b"two", at_ms=20_000 + LEASE_MS) != []
+
+    def test_an_ack_of_somebody_else_does_not(self, exclusive: StreamBench) -> None:
+        append(exclusive, None, b"a")
+        ids = exclusive.take(b"one")
+        exclusive.one(kit.ack(*ids, consumer=b"two"), at_ms=20_000)
+        exclusive.one(kit.ack(*ids), at_ms=20_000)
+        append(exclusive, None, b"b")
+        assert take(exclusive, b"two", at_ms=LEASE_MS) == [b"b"]
+
+    def test_one_that_leaves_gives_it_up(self, exclusive: StreamBench) -> None:
+        take(exclusive, b"one")
+        exclusive.one(kit.leave(b"one"))
+        append(exclusive, None, b"a")
+        assert take(exclusive, b"two") == [b"a"]
+
+    def test_only_so_many_stand_by(self) -> None:
+        bench = StreamBench()
+        bench.one(kit.group_create(mode=EXCLUSIVE, settings=Settings(max_standbys=1)))
+        take(bench, b"one")
+        take(bench, b"two")
+        for command in (kit.read(b"three"), kit.join(b"three"), kit.claim(b"three")):
+            assert bench.one(command) == (GROUP_LOCKED,)
+        assert bench.one(kit.read(b"two"))[0] == EMPTY
+        # A holder that fell silent keeps no place.
+        bench.run(at_ms=LEASE_MS)
+        assert bench.one(kit.join(b"three"), at_ms=LEASE_MS) == (0,)
+
+    def test_who_finds_nothing_waits_for_what_concerns_it(self, exclusive: StreamBench) -> None:
+        assert exclusive.one(kit.read(b"one")) == (EMPTY,)
+        told = exclusive.one(kit.read(b"two", 7, max_bytes=99))
+        assert told == (EMPTY, (NAMESPACE, b"s", b"g", b"two", 7, WAIT_FOR_LEASE, 99))
+        assert exclusive.one(kit.read(b"two", waits=WAIT_FOR_LEASE)) == (EMPTY,)
+        told = exclusive.one(kit.read(b"two", waits=WAIT_FOR_LEASE), at_ms=LEASE_MS)
+        assert told[0] == EMPTY
+        assert told[1][5] == WAIT_FOR_RECORDS  # type: ignore[index]  # arguments
+
+    def test_only_the_holder_claims(self, exclusive: StreamBench) -> None:
+        append(exclusive, None, b"a")
+        take(exclusive, b"one")
+        assert exclusive.one(kit.claim(b"two", 1), at_ms=100)[3] == b""
+        result = exclusive.one(kit.claim(b"two", 1), at_ms=LEASE_MS)
+        assert len(kit.recorded(exclusive.expand(result)[2])) == 1
+
+    def test_one_timer_stands_however_often_it_is_renewed(self, exclusive: StreamBench) -> None:
+        for at_ms in range(0, 100_000, 10_000):
+            take(exclusive, b"one", at_ms=at_ms)
+            assert exclusive.rows(Table.TIMERS) == 1
+        exclusive.run(at_ms=90_000 + LEASE_MS)
+        exclusive.run(at_ms=90_000 + LEASE_MS)
+        assert exclusive.rows(Table.TIMERS) == 0
+        assert active(exclusive) == {}
+
+
+class TestKeyShared:
+    def test_a_key_is_with_one_consumer_while_it_has_any(self, key_shared: StreamBench) -> None:
+        append(key_shared, b"k1", b"a1")
+        append(key_shared, b"k2", b"b1")
+        append(key_shared, b"k1", b"a2")
+        append(key_shared, b"k3", b"c1")
+        assert take(key_shared, b"one", 1) == [b"a1"]
+        assert take(key_shared, b"two") == [b"b1", b"c1"]
+        assert take(key_shared, b"one") == [b"a2"]
+
+    def test_when_it_is_done_the_key_is_free(self, key_shared: StreamBench) -> None:
+        append(key_shared, b"k", b"1", b"2", b"3")
+        first = key_shared.take(b"one", 1)
+        assert take(key_shared, b"two") == []
+        key_shared.one(kit.ack(*first))
+        assert take(key_shared, b"two", 1) == [b"2"]
+        assert take(key_shared, b"one") == []
+        assert take(key_shared, b"two") == [b"3"]
+
+    def test_records_without_a_key_go_to_whoever_asks(self, key_shared: StreamBench) -> None:
+        append(key_shared, None, b"a", b"b")
+        assert take(key_shared, b"one", 1) == [b"a"]
+        assert take(key_shared, b"two") == [b"b"]
+
+    def test_each_key_keeps_its_order(self, key_shared: StreamBench) -> None:
+        for number in range(60):
+            append(key_shared, b"k%d" % (number % 3), b"%d" % number)
+        got: dict[int, list[int]] = {0: [], 1: [], 2: []}
+        holders: dict[int, bytes] = {}
+        for turn in range(60):
+            consumer = (b"one", b"two")[turn % 2]
+            ids = key_shared.take(consumer, 1)
+            payloads = {record.id: int(record.payload) for record in key_shared.records()}
+            for of in ids:
+                key = payloads[of] % 3
+                assert holders.get(key, consumer) == consumer
+                got[key].append(payloads[of])
+                key_shared.one(kit.ack(of))
+        assert all(numbers == sorted(numbers) for numbers in got.values())
+        assert sum(map(len, got.values())) == 60
+
+    def test_a_timeout_and_a_nack_free_the_key(self, key_shared: StreamBench) -> None:
+        key_shared.one(kit.configure(Settings(ack_timeout_ms=100)))
+        append(key_shared, b"k", b"1", b"2")
+        take(key_shared, b"one", 1)
+        assert take(key_shared, b"two", at_ms=99) == []
+        assert take(key_shared, b"two", at_ms=100) == [b"1", b"2"]
+        ids = [entry[0] for entry in key_shared.pending()]
+        key_shared.one(kit.nack(*ids), at_ms=100)
+        assert take(key_shared, b"one", at_ms=100) == [b"1", b"2"]
+
+    def test_a_claim_takes_the_key_along(self, key_shared: StreamBench) -> None:
+        append(key_shared, b"k", b"1", b"2")
+        take(key_shared, b"one", 1)
+        key_shared.one(kit.claim(b"two", 1), at_ms=5)
+        assert take(key_shared, b"one", at_ms=5) == []
+        assert take(key_shared, b"two", at_ms=5) == [b"2"]
+
+    def test_what_is_passed_over_is_bounded(
+        self, key_shared: StreamBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(group_take, "PARKED_MAX", 3)
+        append(key_shared, b"k", *(b"%d" % number for number in range(5)))
+        append(key_shared, b"other", b"x")
+        first = key_shared.take(b"one", 1)
+        assert take(key_shared, b"two") == []
+        assert key_shared.rows(Table.GROUP_DUE) == 3
+        assert key_shared.group_info()[5] == 5
+        assert take(key_shared, b"one") == [b"1", b"2", b"3", b"4", b"x"]
+        key_shared.one(kit.ack(*first))
+        assert key_shared.group_info()[4:6] == (5, 0)
+
+    def test_newer_records_wait_when_older_ones_of_the_key_may_be_out_of_sight(
+        self, key_shared: StreamBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(group_take, "LOOKED_MAX", 2)
+        append(key_shared, b"k", *(b"%d" % number for number in range(5)))
+        take(key_shared, b"one", 1)
+        take(key_shared, b"two")
+        append(key_shared, None, b"x")
+        assert take(key_shared, b"two") == []
+        assert take(key_shared, b"one", 2) == [b"1", b"2"]
+        assert take(key_shared, b"two") == [b"x"]
+
+    def test_what_was_passed_over_and_trimmed_is_gone(self, key_shared: StreamBench) -> None:
+        append(key_shared, b"k", b"1", b"2", b"3")
+        take(key_shared, b"one", 1)
+        take(key_shared, b"two")
+        key_shared.one(kit.trim(bounds=Bounds(max_len=1)))
+        assert key_shared.group_info()[4:6] == (0, 1)
+        assert take(key_shared, b"two") == [b"3"]
+        assert key_shared.rows(Table.GROUP_DUE) == 0
+        assert key_shared.group_info()[4:6] == (1, 0)
+
+    def test_the_slots_change_only_while_nothing_is_pending(self, key_shared: StreamBench) -> None:
+        append(key_shared, b"k", b"1")
+        ids = key_shared.take(b"one")
+        changed = kit.configure(Settings(slots=1))
+        assert key_shared.one(changed)[0] == Reason.CONDITION_FAILED
+        key_shared.one(kit.ack(*ids))
+        assert key_shared.one(changed) == (0,)
+        append(key_shared, b"k1", b"a")
+        append(key_shared, b"k2", b"b")
+        take(key_shared, b"one", 1)
+        assert take(key_shared, b"two") == []
+
+    def test_who_finds_nothing_waits_for_its_keys(self, key_shared: StreamBench) -> None:
+        told = key_shared.one(kit.read(b"one"))
+        assert told[0] == EMPTY
+        assert told[1][5] == WAIT_FOR_KEYS  # type: ignore[index]  # arguments
+        assert key_shared.one(kit.read(b"one", waits=WAIT_FOR_KEYS)) == (EMPTY,)
+
+    def test_nothing_is_held_when_all_is_done(self, key_shared: StreamBench) -> None:
+        for number in range(10):
+            append(key_shared, b"k%d" % number, b"x", b"y")
+        one = key_shared.take(b"one", 7)
+        two = key_shared.take(b"two")
+        one += key_shared.take(b"one")
+        assert len(one + two) == 20
+        key_shared.one(kit.ack(*one, *two))
+        # The name of the group, and two members.
+        assert key_shared.rows(Table.GROUP_MEMBERS) == 3
+        assert key_shared.rows(Table.GROUP_DUE, Table.GROUP_PENDING, Table.TIMERS) == 0
