@@ -6,8 +6,8 @@ that makes it safe to try again after an answer was lost. What the client is tol
 distinguishes "did not run" from "nobody knows".
 """
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from cluster.partition_reads import Waiter
 from cluster.queries import Result
@@ -246,19 +246,6 @@ class Call:
                 )
             )
 
-
-def bytes_of(args: Iterable[object]) -> int:
-    """About what a command with these arguments takes in the log."""
-    size = 0
-    for arg in args:
-        if type(arg) is bytes:
-            size += len(arg)
-        elif type(arg) is tuple or type(arg) is list:
-            size += bytes_of(cast("Iterable[object]", arg)) + _NESTED_OVERHEAD_BYTES
-    return size
-
-
-_NESTED_OVERHEAD_BYTES = 16
 
 _NOT_RUN: dict[int, str] = {
     Reason.SHARD_BUSY: "the partition has too many commands waiting: try again later",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cluster.calls import bytes_of
+from cluster.sizes import bytes_of
 from cluster.state.commands import BELOW_FLOOR, SESSION_UNKNOWN
 from cluster.state.txn_commands import TXN_COMMIT
 from cluster.transactions import PROPOSE

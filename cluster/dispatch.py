@@ -4,9 +4,10 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-from cluster.calls import Call, Outcome, Wait, WaiterElsewhere, bytes_of
+from cluster.calls import Call, Outcome, Wait, WaiterElsewhere
 from cluster.node_sessions import NodeSession
 from cluster.raft.types import NodeId
+from cluster.sizes import bytes_of
 from cluster.state.commands import OPEN_SESSION, Command, is_command
 from cluster.transactions import TRANSACTION_CALLS
 from flo.wire.status import Ran, Reason, Refusal

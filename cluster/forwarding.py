@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
-from cluster.calls import Wait, WaiterElsewhere, bytes_of
+from cluster.calls import Wait, WaiterElsewhere
 from cluster.queries import Result, is_query
 from cluster.raft.messages import MalformedMessageError
 from cluster.raft.types import NodeId
+from cluster.sizes import bytes_of
 from cluster.state.commands import Command, is_command
 from cluster.topics import topics_of
 from cluster.transactions import is_transaction_call

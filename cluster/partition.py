@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from cluster.calls import bytes_of
 from cluster.commits import Collecting
 from cluster.expansions import EXPANSIONS, Expansion
 from cluster.partition_reads import BUGS, TRANSACT, PartitionReads, Waiter
@@ -16,6 +15,7 @@ from cluster.queries import View
 from cluster.raft.messages import SNAPSHOT_KINDS, MalformedMessageError
 from cluster.raft.pending import PendingTable
 from cluster.raft.types import InvariantBrokenError, LogFullError, NodeId, NotLeaderError
+from cluster.sizes import bytes_of
 from cluster.snapshot_transfer import SnapshotTransfer, TransferConfig
 from cluster.stamps import Stamps
 from cluster.state.commands import Command, encode_entry

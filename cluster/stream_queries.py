@@ -58,7 +58,6 @@ def _wait_read(view: View, args: Sequence[object]) -> Result:
 
 
 def _read_range(view: View, args: Sequence[object]) -> Result:
-    view.check_timers()
     namespace, name = cast("Sequence[bytes]", args[:2])
     start_ms, start, end_ms, end, partition, key_hash, limit = cast("Sequence[int]", args[2:9])
     wanted = Range(
@@ -77,27 +76,23 @@ def _word(number: int) -> int:
 
 
 def _info(view: View, args: Sequence[object]) -> Result:
-    view.check_timers()
     namespace, name = cast("Sequence[bytes]", args)
     return stream_info(view.txn, namespace, name)
 
 
 def _list(view: View, args: Sequence[object]) -> Result:
-    view.check_timers()
     namespace, prefix, after = cast("Sequence[bytes]", args[:3])
     streams, more = list_streams(view.txn, namespace, prefix, after, limit=cast(int, args[3]))
     return 0, streams, more
 
 
 def _pending(view: View, args: Sequence[object]) -> Result:
-    view.check_timers()
     *names, consumer = cast("Sequence[bytes]", args[:4])
     max_bytes = cast(int, args[4])
     return pending(view.txn, (names[0], names[1], names[2]), consumer or None, max_bytes=max_bytes)
 
 
 def _group_info(view: View, args: Sequence[object]) -> Result:
-    view.check_timers()
     names = cast("tuple[bytes, bytes, bytes]", tuple(args))
     return group_info(view.txn, names, now_ms=view.now_ms)
 

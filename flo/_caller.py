@@ -78,6 +78,11 @@ class Caller:
         """Where a key lives."""
         return self._router.partition_of(namespace, key)
 
+    @property
+    def partition_count(self) -> int:
+        """How many partitions the cluster has."""
+        return self._router.partition_count
+
     def close(self) -> None:
         """Calls that are under way end with NotConnectedError, or as what they were answered."""
         self._era.ended = Lost(NotConnectedError, "the client was closed")

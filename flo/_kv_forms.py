@@ -60,6 +60,13 @@ def cas_of(version: int | None) -> int | None:
     return version
 
 
+def delta_of(delta: int) -> int:
+    """What to add to a counter."""
+    if not -(1 << 63) <= delta < 1 << 63:
+        raise ValidationError(f"delta of {delta}: it must fit 64 bits")
+    return delta
+
+
 def wait_ms_of(wait_ms: int) -> int:
     """How long a get may wait."""
     if wait_ms < 0:

@@ -298,7 +298,7 @@ class GroupOperations:
         namespace: str | None = None,
         timeout_ms: float | None = None,
     ) -> GroupInfo:
-        """How far a group is, and who is in it. Raises NotFoundError.
+        """How far a group is, and who is in it. One that is not there looks like a new one.
 
         Example:
             await client.stream.group_join("events", "billing", "worker-1")

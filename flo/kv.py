@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import cast
 
 from flo._kv_documents import DocumentOperations
-from flo._kv_forms import as_bytes, cas_of, put_with, ttl_of, wait_ms_of
+from flo._kv_forms import as_bytes, cas_of, delta_of, put_with, ttl_of, wait_ms_of
 from flo._names import decode_key, encode_key, encode_prefix
-from flo.exceptions import NotFoundError, ValidationError
+from flo.exceptions import NoSuchTransactionError, NotFoundError, ValidationError
 from flo.kv_txn import Transaction
 from flo.types import (
     DeleteOptions,
@@ -54,7 +54,7 @@ from flo.wire.messages import (
     Value,
     Values,
 )
-from flo.wire.status import Reason
+from flo.wire.status import Ran, Reason
 
 
 class KVOperations(DocumentOperations):
@@ -248,13 +248,11 @@ class KVOperations(DocumentOperations):
             print((await client.kv.incr("visits", KVIncrOptions(delta=5))).value)  # 6
         """
         given = options or KVIncrOptions()
-        if not -(1 << 63) <= given.delta < 1 << 63:
-            raise ValidationError(f"delta of {given.delta}: it must fit 64 bits")
         namespace = self._namespace(given.namespace)
         encoded = encode_key(namespace, key)
         caller = self._caller()
         counter = await caller.call(
-            KvIncr(namespace, encoded, given.delta),
+            KvIncr(namespace, encoded, delta_of(given.delta)),
             partition=caller.partition_of(namespace, encoded),
             is_write=True,
             timeout_ms=timeout_ms,
@@ -369,3 +367,26 @@ class KVOperations(DocumentOperations):
         )
         opened = KVBeginResult(*cast(TxnBegun, begun))
         return Transaction(self._caller, namespace, partition, opened)
+
+    def transaction(self, txn_id: int) -> Transaction:
+        """An open transaction by its id: what another connection or program has begun.
+
+        Nothing is sent: whether it is still open shows with its first operation. Its namespace is
+        this client's. Raises NoSuchTransactionError for a number that is no id in this cluster.
+
+        Example:
+            begun = await client.kv.begin("{order:7}")
+            await client.kv.transaction(begun.id).put("{order:7}:state", b"paid")
+            print((await client.kv.transaction(begun.id).commit()).op_count)  # 1
+        """
+        if not 0 < txn_id < 1 << 64:
+            raise ValidationError(f"transaction {txn_id}: give an id that begin has given")
+        caller = self._caller()
+        # The upper 16 bits of an id are where the transaction lives.
+        partition = txn_id >> 48
+        if partition >= caller.partition_count:
+            raise NoSuchTransactionError(
+                f"there is no transaction {txn_id}", reason=Reason.NO_SUCH_TRANSACTION, ran=Ran.NO
+            )
+        opened = KVBeginResult(txn_id, 0)
+        return Transaction(self._caller, self._default_namespace, partition, opened)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import NoReturn, TypeVar, cast
 
 from flo._caller import Caller
-from flo._kv_forms import as_bytes, cas_of, put_with, ttl_of
+from flo._kv_forms import as_bytes, cas_of, delta_of, put_with, ttl_of
 from flo._names import encode_key
 from flo.exceptions import (
     FloError,
@@ -40,7 +40,7 @@ _O = TypeVar("_O", PutOptions, DeleteOptions, KVExpireOptions)
 
 
 class Transaction:
-    """An open transaction, from `client.kv.begin`.
+    """An open transaction, from `client.kv.begin` or `client.kv.transaction`.
 
     As a context manager it commits at the end of its block, and rolls back after an exception.
 
@@ -71,7 +71,7 @@ class Transaction:
 
     @property
     def pinned_hash(self) -> int:
-        """A hash of the routing key it was begun with."""
+        """A hash of the routing key it was begun with; 0 when it was found by its id."""
         return self._pinned_hash
 
     async def put(
@@ -131,7 +131,9 @@ class Transaction:
             async with await client.kv.begin("{a}") as txn:
                 await txn.incr("{a}visits")
         """
-        await self._write(wire.KvIncr(self._namespace, self._key(key), delta, txn=self._id))
+        await self._write(
+            wire.KvIncr(self._namespace, self._key(key), delta_of(delta), txn=self._id)
+        )
 
     async def expire(
         self, key: str | bytes, ttl_ms: int, options: KVExpireOptions | None = None
@@ -162,27 +164,27 @@ class Transaction:
         body = wire.KvExists(self._namespace, self._key(key), txn=self._id)
         return cast(wire.Exists, await self._read(body)).exists
 
-    async def scan(self, *_args: object, **_options: object) -> NoReturn:
+    async def scan(self, *_args: object, **_options: object) -> None:
         """Raises TxnUnsupportedOpError: a transaction scans nothing."""
         self._refuse("scan")
 
-    async def mget(self, *_args: object, **_options: object) -> NoReturn:
+    async def mget(self, *_args: object, **_options: object) -> None:
         """Raises TxnUnsupportedOpError: get the keys one by one."""
         self._refuse("mget")
 
-    async def json_get(self, *_args: object, **_options: object) -> NoReturn:
+    async def json_get(self, *_args: object, **_options: object) -> None:
         """Raises TxnUnsupportedOpError: get the document, and decode it."""
         self._refuse("json_get")
 
-    async def json_set(self, *_args: object, **_options: object) -> NoReturn:
+    async def json_set(self, *_args: object, **_options: object) -> None:
         """Raises TxnUnsupportedOpError: put the document."""
         self._refuse("json_set")
 
-    async def json_del(self, *_args: object, **_options: object) -> NoReturn:
+    async def json_del(self, *_args: object, **_options: object) -> None:
         """Raises TxnUnsupportedOpError: put the document."""
         self._refuse("json_del")
 
-    async def history(self, *_args: object, **_options: object) -> NoReturn:
+    async def history(self, *_args: object, **_options: object) -> None:
         """Raises TxnUnsupportedOpError: ask outside the transaction."""
         self._refuse("history")
 

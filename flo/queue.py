@@ -152,6 +152,7 @@ class QueueOperations:
         iteration ends come back with the end of their lease.
 
         Example:
+            await client.queue.enqueue("mail", b"to Ada")
             async for message in client.queue.consume("mail"):
                 await client.queue.ack("mail", [message.seq])
                 break

@@ -256,7 +256,7 @@ class StreamOperations(GroupOperations):
     ) -> bool:
         """Removes a stream with all its records; says whether it was there.
 
-        One that has consumer groups is only removed with `force`, and they with it; else that is a
+        One that has records or consumer groups is only removed with `force`; else that is a
         ConflictError.
 
         Example:

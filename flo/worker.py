@@ -77,7 +77,7 @@ class StreamWorker:
     ) -> None:
         """See `FloClient.new_stream_worker`. Raises ValidationError."""
         worker_id = worker_id or f"{socket.gethostname()}-{secrets.token_hex(4)}"
-        self.config = StreamWorkerOptions(
+        self.config: StreamWorkerOptions = StreamWorkerOptions(
             stream,
             group,
             consumer or worker_id,
@@ -245,8 +245,9 @@ class StreamWorker:
         config = self.config
         namespace = self._client.namespace
         context = StreamContext(record, namespace, config.stream, config.group, config.consumer)
+        limit = asyncio.timeout(config.message_timeout)
         try:
-            async with asyncio.timeout(config.message_timeout) as limit:
+            async with limit:
                 await self._handler(context)
         except Exception as error:  # A program's own: its record is delivered again.
             if limit.expired():

@@ -107,7 +107,9 @@ class Group:
 
 
 def decode_group(body: bytes) -> Group:
-    return Group(*_GROUP.unpack_from(body), holder=body[_GROUP.size :])
+    group = Group(*_GROUP.unpack_from(body))
+    group.holder = body[_GROUP.size :]
+    return group
 
 
 class Entry(NamedTuple):
@@ -197,7 +199,7 @@ def drop_entry_timer(txn: WriteTransaction, key: bytes, row: bytes) -> None:
 
 def _decode_entry(key: bytes, row: bytes) -> Entry:
     body = unseal(Table.GROUP_PENDING, key, row)
-    return Entry(*_ENTRY.unpack_from(body), consumer=body[_ENTRY.size :])
+    return Entry._make((*_ENTRY.unpack_from(body), body[_ENTRY.size :]))
 
 
 # --- what is due ---

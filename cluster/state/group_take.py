@@ -121,10 +121,10 @@ class Choice:
         for of, entry in self._spent:
             work.bury(of, entry)
         cursor = group.cursor
-        for row, slot, entry in self.taken:
-            if entry is None and row.id <= cursor:
+        for row, slot, before in self.taken:
+            if before is None and row.id <= cursor:
                 work.unpark(rows.entry_key(work.prefix, row.id))
-            work.lease(row.id, self.consumer, slot, entry)
+            work.lease(row.id, self.consumer, slot, before)
         for of in self._parked:
             work.park(of)
         if self._cursor is not None:

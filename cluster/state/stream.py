@@ -147,7 +147,7 @@ def create(context: Context, command: CreateCommand) -> Result:
         text = f"the stream exists with another number of partitions: {stream.partitions}"
         return int(Reason.CONDITION_FAILED), text.encode()
     stream.partitions = partitions
-    _set_retention(context, full, stream, *bounds)
+    _set_retention(context, full, stream, bounds)
     return _DONE
 
 
@@ -158,7 +158,7 @@ def alter(context: Context, command: AlterCommand) -> Result:
     stream = context.streams.get(context.txn, full)
     if stream is None:
         return _NOT_FOUND
-    _set_retention(context, full, stream, *bounds)
+    _set_retention(context, full, stream, bounds)
     return _DONE
 
 
@@ -211,14 +211,8 @@ def topic_of(full: bytes) -> bytes:
     return full[1:]
 
 
-def _set_retention(
-    context: Context,
-    full: bytes,
-    stream: Stream,
-    max_len: int | None,
-    max_age_s: int | None,
-    max_bytes: int | None,
-) -> None:
+def _set_retention(context: Context, full: bytes, stream: Stream, bounds: list[int | None]) -> None:
+    max_len, max_age_s, max_bytes = bounds
     if max_len is not None:
         stream.max_len = max_len
     if max_age_s is not None:

@@ -10,7 +10,7 @@ __all__ = ["main"]
 
 
 def _main() -> None:
-    """Flo: key-value on a replicated cluster.
+    """Flo: key-value, queues and streams on a replicated cluster.
 
     Exit codes: 0 success, 1 "no" or not found, 2 wrong usage, 3 the server refused or could not be
     reached. Results go to stdout, messages to stderr.
@@ -53,6 +53,18 @@ def _node() -> click.Command:
     return node_command
 
 
+def _queue() -> click.Command:
+    from flo.cli.queue import queue_group
+
+    return queue_group
+
+
+def _stream() -> click.Command:
+    from flo.cli.stream import streams
+
+    return streams
+
+
 def _up() -> click.Command:
     from flo.cli.up.command import up_command
 
@@ -64,5 +76,7 @@ main.loaders = {
     "completion": _completion,
     "kv": _kv,
     "node": _node,
+    "queue": _queue,
+    "stream": _stream,
     "up": _up,
 }

@@ -5,38 +5,30 @@ from typing import TypedDict, Unpack
 
 import click
 
-from flo._kv_forms import VALUE_BYTES_MAX
-from flo.cli import listing, output
+from flo.cli import data, kv_documents, kv_txn, kv_updates, listing, output
 from flo.cli.connecting import with_client
 from flo.cli.groups import Group
 from flo.cli.output import EXIT_NO, EXIT_OK
+from flo.cli.parameters import (
+    WAIT_MS,
+    cas_option,
+    file_option,
+    limit_option,
+    milliseconds,
+    prefix_argument,
+    txn_option,
+)
 from flo.cli.settings import Settings, global_options, pass_settings
 from flo.client import FloClient
-from flo.exceptions import NotFoundError
 from flo.types import (
     Condition,
     DeleteOptions,
     GetOptions,
+    GetResult,
     KVExistsOptions,
-    KVIncrOptions,
     PutOptions,
+    WaitFor,
 )
-from flo.wire.limits import TTL_MS_MAX
-
-
-def _milliseconds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """A time to live as the program has it, from the seconds that were given."""
-    if value is None:
-        return None
-    try:
-        ttl_s = float(value)
-    except ValueError:
-        ttl_s = 0
-    # Not-a-number is in no range, so it is asked this way round.
-    if not 0 < ttl_s <= TTL_MS_MAX / 1000:
-        raise click.BadParameter(f"{value!r} is no time to live: give seconds, more than 0")
-    return max(1, round(ttl_s * 1000))
-
 
 _stale = click.option(
     "--stale", is_flag=True, help="Let any replica answer, which may be behind: cheaper."
@@ -55,28 +47,41 @@ def kv_group() -> None:
     """
 
 
+for _command in (
+    kv_documents.history,
+    kv_documents.json_del,
+    kv_documents.json_get,
+    kv_documents.json_set,
+    kv_txn.begin,
+    kv_txn.commit,
+    kv_txn.rollback,
+    kv_updates.increment,
+    kv_updates.persist_key,
+    kv_updates.touch_key,
+):
+    kv_group.add_command(_command)
+
+
 class _SetOptions(TypedDict):
     file: Path | None
     ttl: int | None
     nx: bool
     xx: bool
     cas: int | None
+    txn: int | None
 
 
 @kv_group.command("set")
 @click.argument("key")
 @click.argument("value", required=False)
+@file_option
 @click.option(
-    "--file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Read the value from this file.",
-)
-@click.option(
-    "--ttl", metavar="S", callback=_milliseconds, help="Seconds after which the key expires."
+    "--ttl", metavar="S", callback=milliseconds, help="Seconds after which the key expires."
 )
 @click.option("--nx", is_flag=True, help="Only if the key does not exist.")
 @click.option("--xx", is_flag=True, help="Only if the key exists.")
-@click.option("--cas", metavar="V", type=click.IntRange(0), help="Only if the key has version V.")
+@cas_option
+@txn_option
 @global_options
 @pass_settings
 def set_key(
@@ -88,12 +93,13 @@ def set_key(
     flo kv set -- balance -5
 
     \b
-    JSON: {"key", "version"}
+    JSON: {"key", "version"}, with --txn {"key", "txn"}
 
     \b
     Example: flo kv set greeting hello --ttl 60
     """
-    data = _value(value, options["file"])
+    stored_value = data.value_of(value, options["file"])
+    txn = options["txn"]
     if options["nx"] and options["xx"]:
         raise click.UsageError("--nx and --xx exclude each other")
     condition = Condition.IF_ABSENT if options["nx"] else Condition.ALWAYS
@@ -104,23 +110,41 @@ def set_key(
     )
 
     async def work(client: FloClient) -> int:
-        stored = await client.kv.put(key, data, put)
-        if settings.output_format == "json":
-            output.print_json({"key": key, "version": stored.version})
-        else:
-            click.echo(f"version {stored.version}")
+        if txn is not None:
+            await client.kv.transaction(txn).put(key, stored_value, put)
+            return kv_txn.print_held(settings, key, txn)
+        stored = await client.kv.put(key, stored_value, put)
+        document = {"key": key, "version": stored.version}
+        output.print_result(document, f"version {stored.version}", settings.output_format)
         return EXIT_OK
 
     with_client(settings, work)
 
 
+class _GetOptions(TypedDict):
+    block: int
+    wait: int
+    txn: int | None
+    stale: bool
+
+
 @kv_group.command("get")
 @click.argument("key")
+@click.option(
+    "--block", metavar="MS", type=WAIT_MS, default=0, help="Wait so long until the key exists."
+)
+@click.option(
+    "--wait", metavar="MS", type=WAIT_MS, default=0, help="Wait so long for the next change."
+)
+@txn_option
 @_stale
 @global_options
 @pass_settings
-def get_key(settings: Settings, key: str, stale: bool) -> None:
+def get_key(settings: Settings, key: str, **options: Unpack[_GetOptions]) -> None:
     """Print the value of KEY as it is; exit code 1 when there is none.
+
+    With --block it waits for KEY if it is not there; with --wait it waits for a newer version than
+    the present one, or for the first. When nothing came in time the exit code is 1.
 
     \b
     JSON: {"key", "value", "version"}; value_base64 in the place of value if it is not UTF-8
@@ -128,11 +152,16 @@ def get_key(settings: Settings, key: str, stale: bool) -> None:
     \b
     Example: flo kv get greeting
     """
+    if sum(map(bool, (options["block"], options["wait"], options["stale"]))) > 1:
+        raise click.UsageError("--block, --wait and --stale exclude each other")
+    if options["txn"] is not None and any((options["block"], options["wait"], options["stale"])):
+        raise click.UsageError("--txn goes without --block, --wait and --stale")
 
     async def work(client: FloClient) -> int:
-        found = await client.kv.get(key, GetOptions(stale=stale))
+        found = await _get(client, key, options)
         if found is None:
-            output.print_missing(key, settings.output_format)
+            late = f"no newer version of {key} came" if options["wait"] else f"no such key: {key}"
+            output.print_not_found(late, settings.output_format)
             return EXIT_NO
         if settings.output_format == "json":
             output.print_json(
@@ -143,6 +172,17 @@ def get_key(settings: Settings, key: str, stale: bool) -> None:
         return EXIT_OK
 
     with_client(settings, work)
+
+
+async def _get(client: FloClient, key: str, options: _GetOptions) -> GetResult | None:
+    if options["txn"] is not None:
+        return await client.kv.transaction(options["txn"]).get(key)
+    wanted = GetOptions(
+        wait_ms=options["block"] or options["wait"],
+        wait_for=WaitFor.CHANGE if options["wait"] else WaitFor.EXISTS,
+        stale=options["stale"],
+    )
+    return await client.kv.get(key, wanted)
 
 
 @kv_group.command("mget")
@@ -176,20 +216,24 @@ def get_keys(settings: Settings, keys: tuple[str, ...], stale: bool) -> None:
 
 @kv_group.command("delete")
 @click.argument("key")
-@click.option("--cas", metavar="V", type=click.IntRange(0), help="Only if the key has version V.")
+@cas_option
+@txn_option
 @global_options
 @pass_settings
-def delete_key(settings: Settings, key: str, cas: int | None) -> None:
+def delete_key(settings: Settings, key: str, *, cas: int | None, txn: int | None) -> None:
     """Remove KEY; exit code 1 when it did not exist.
 
     \b
-    JSON: {"key", "deleted"}
+    JSON: {"key", "deleted"}, with --txn {"key", "txn"}
 
     \b
     Example: flo kv delete greeting
     """
 
     async def work(client: FloClient) -> int:
+        if txn is not None:
+            await client.kv.transaction(txn).delete(key, DeleteOptions(cas_version=cas))
+            return kv_txn.print_held(settings, key, txn)
         deleted = await client.kv.delete(key, DeleteOptions(cas_version=cas))
         if settings.output_format == "json":
             output.print_json({"key": key, "deleted": deleted})
@@ -203,15 +247,8 @@ def delete_key(settings: Settings, key: str, cas: int | None) -> None:
 
 
 @kv_group.command("list")
-@click.argument("prefix", default="")
-@click.option(
-    "--limit",
-    default=100,
-    show_default=True,
-    type=click.IntRange(1),
-    metavar="N",
-    help="How many keys to print at most.",
-)
+@prefix_argument
+@limit_option
 @click.option("--keys-only", is_flag=True, help="Leave the values out.")
 @_stale
 @global_options
@@ -241,38 +278,13 @@ def list_keys(settings: Settings, prefix: str, limit: int, *, keys_only: bool, s
     with_client(settings, work)
 
 
-@kv_group.command("incr")
-@click.argument("key")
-@click.option("--by", default=1, show_default=True, type=int, metavar="N", help="What to add.")
-@global_options
-@pass_settings
-def increment(settings: Settings, key: str, by: int) -> None:
-    """Add to the counter KEY, which begins at 0, and print its new value.
-
-    \b
-    JSON: {"key", "value", "version"}
-
-    \b
-    Example: flo kv incr visits --by 5
-    """
-
-    async def work(client: FloClient) -> int:
-        counter = await client.kv.incr(key, KVIncrOptions(delta=by))
-        if settings.output_format == "json":
-            output.print_json({"key": key, "value": counter.value, "version": counter.version})
-        else:
-            click.echo(counter.value)
-        return EXIT_OK
-
-    with_client(settings, work)
-
-
 @kv_group.command("exists")
 @click.argument("key")
+@txn_option
 @_stale
 @global_options
 @pass_settings
-def key_exists(settings: Settings, key: str, stale: bool) -> None:
+def key_exists(settings: Settings, key: str, *, txn: int | None, stale: bool) -> None:
     """Print true, or false with exit code 1.
 
     \b
@@ -281,81 +293,16 @@ def key_exists(settings: Settings, key: str, stale: bool) -> None:
     \b
     Example: flo kv exists greeting
     """
+    if txn is not None and stale:
+        raise click.UsageError("--txn goes without --stale")
 
     async def work(client: FloClient) -> int:
-        exists = await client.kv.exists(key, KVExistsOptions(stale=stale))
-        if settings.output_format == "json":
-            output.print_json({"key": key, "exists": exists})
+        if txn is None:
+            exists = await client.kv.exists(key, KVExistsOptions(stale=stale))
         else:
-            click.echo("true" if exists else "false")
+            exists = await client.kv.transaction(txn).exists(key)
+        document = {"key": key, "exists": exists}
+        output.print_result(document, "true" if exists else "false", settings.output_format)
         return EXIT_OK if exists else EXIT_NO
 
     with_client(settings, work)
-
-
-@kv_group.command("touch")
-@click.argument("key")
-@click.option(
-    "--ttl", metavar="S", callback=_milliseconds, required=True, help="Seconds to live from now."
-)
-@global_options
-@pass_settings
-def touch_key(settings: Settings, key: str, ttl: int) -> None:
-    """Let KEY expire after a time, keeping its value and version; exit code 1 without KEY.
-
-    \b
-    JSON: {"key", "ttl_ms"}
-
-    \b
-    Example: flo kv touch session:9 --ttl 60
-    """
-    _expire(settings, key, ttl)
-
-
-@kv_group.command("persist")
-@click.argument("key")
-@global_options
-@pass_settings
-def persist_key(settings: Settings, key: str) -> None:
-    """Clear the TTL of KEY: it lives until it is deleted; exit code 1 without KEY.
-
-    \b
-    JSON: {"key", "ttl_ms": null}
-
-    \b
-    Example: flo kv persist session:9
-    """
-    _expire(settings, key, 0)
-
-
-def _expire(settings: Settings, key: str, ttl_ms: int) -> None:
-    async def work(client: FloClient) -> int:
-        try:
-            await client.kv.expire(key, ttl_ms)
-        except NotFoundError:
-            output.print_missing(key, settings.output_format)
-            return EXIT_NO
-        if settings.output_format == "json":
-            output.print_json({"key": key, "ttl_ms": ttl_ms or None})
-        else:
-            click.echo(f"expires in {ttl_ms / 1000:g} s" if ttl_ms else "does not expire")
-        return EXIT_OK
-
-    with_client(settings, work)
-
-
-def _value(value: str | None, file: Path | None) -> bytes:
-    if (value is None) == (file is None):
-        raise click.UsageError("give either VALUE or --file: VALUE - reads stdin")
-    if file is None and value != "-":
-        return (value or "").encode("utf-8", "surrogateescape")
-    try:
-        with file.open("rb") if file else click.open_file("-", "rb") as stream:
-            data = stream.read(VALUE_BYTES_MAX + 1)
-    except (OSError, RuntimeError) as error:
-        # A stdin that was closed is a RuntimeError.
-        reason = error.strerror if isinstance(error, OSError) else "it is closed"
-        raise click.UsageError(f"cannot read {file or 'stdin'}: {reason}") from error
-    if len(data) > VALUE_BYTES_MAX:
-        raise click.UsageError(f"the value is longer than {VALUE_BYTES_MAX} bytes")
-    return data

@@ -47,8 +47,7 @@ async def print_as_lines(client: FloClient, wanted: Wanted) -> None:
         progress.add(len(page.names))
         more = page.more
     progress.clear()
-    if more:
-        click.echo(f"flo: there are more than {wanted.limit} keys: raise --limit", err=True)
+    output.print_more(wanted.limit, "keys", more=more)
 
 
 async def print_as_json(client: FloClient, wanted: Wanted) -> None:

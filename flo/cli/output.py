@@ -56,9 +56,18 @@ def print_error_fields(
 
 def print_missing(key: str, output_format: Format) -> None:
     """What stands on stderr in the place of a value that is not there."""
-    print_error(
-        NotFoundError(f"no such key: {key}", reason=Reason.NOT_FOUND, ran=Ran.NO), output_format
-    )
+    print_not_found(f"no such key: {key}", output_format)
+
+
+def print_not_found(message: str, output_format: Format) -> None:
+    """What stands on stderr where there is nothing to print on stdout."""
+    print_error(NotFoundError(message, reason=Reason.NOT_FOUND, ran=Ran.NO), output_format)
+
+
+def print_more(limit: int, things: str, *, more: bool) -> None:
+    """Says when `--limit` left some out."""
+    if more:
+        click.echo(f"flo: there are more than {limit} {things}: raise --limit", err=True)
 
 
 def is_terminal(name: Literal["stdout", "stderr"]) -> bool:
@@ -69,6 +78,14 @@ def is_terminal(name: Literal["stdout", "stderr"]) -> bool:
 def print_json(document: Mapping[str, object]) -> None:
     """One JSON object to stdout, on one line."""
     click.echo(json.dumps(document))
+
+
+def print_result(document: Mapping[str, object], text: str, output_format: Format) -> None:
+    """The object, or the line that says the same."""
+    if output_format == "json":
+        print_json(document)
+    else:
+        click.echo(text)
 
 
 def print_raw(value: bytes) -> None:
@@ -93,12 +110,17 @@ def print_name(name: str, end: str = "\n") -> None:
     print_raw(name.encode("utf-8", "surrogateescape") + end.encode())
 
 
-def value_fields(value: bytes) -> dict[str, object]:
+def print_line(*columns: str, value: bytes) -> None:
+    """What a value belongs to, a tab after each; then the value as it is."""
+    print_raw("".join(f"{column}\t" for column in columns).encode() + value + b"\n")
+
+
+def value_fields(value: bytes, name: str = "value") -> dict[str, object]:
     """How a value stands in JSON."""
     try:
-        return {"value": value.decode()}
+        return {name: value.decode()}
     except UnicodeDecodeError:
-        return {"value_base64": base64.b64encode(value).decode()}
+        return {f"{name}_base64": base64.b64encode(value).decode()}
 
 
 def print_table(

@@ -102,7 +102,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(
     cluster: LocalCluster, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Site:
-    """A fresh start: an empty directory, which is the current one, and no keys."""
+    """A fresh start: an empty directory, which is the current one, and nothing in the cluster."""
     monkeypatch.chdir(tmp_path)
     asyncio.run(_delete_all(cluster.endpoints))
     return Site(tuple(cluster.client_ports.values()), tmp_path, programs)
@@ -122,5 +122,10 @@ async def _delete_all(endpoints: str) -> None:
         while True:
             await asyncio.gather(*(client.kv.delete(name) for name in page.names))
             if not page.has_more:
-                return
+                break
             page = await client.kv.scan()
+        for stream in (await client.stream.list()).streams:
+            await client.stream.delete(stream.name, force=True)
+        for queue in (await client.queue.list()).queues:
+            await client.queue.purge(queue.name)
+            await client.queue.dlq_purge(queue.name)

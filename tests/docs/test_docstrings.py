@@ -44,6 +44,8 @@ def _is_data(kind: type) -> bool:
 @pytest.mark.parametrize("name", public_functions())
 def test_every_public_function_has_an_example(name: str) -> None:
     text = inspect.getdoc(public_functions()[name]) or ""
+    if text.startswith("Raises "):
+        return  # It does nothing else.
     assert MARK in [line.strip() for line in text.splitlines()], f"{name} has no `{MARK}`"
 
 

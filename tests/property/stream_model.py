@@ -89,14 +89,14 @@ class Model:
             for group_name, group in stream.groups.items():
                 for of, entry in group.entries.items():
                     if entry.state != DUE and entry.due_ms <= self.stamp_ms:
-                        place = (stream.number, group.number, *of)
+                        place = (stream.number, group.number, of[0], of[1])
                         due.append((entry.due_ms, 3, place, name, group_name))
-        for _, kind, place, name, group_name in sorted(due):
+        for _, kind, ids, name, group_name in sorted(due):
             stream = self.streams[name]
             if kind == 4:
                 self._age(stream)
                 continue
-            group, of = stream.groups[group_name], (place[2], place[3])
+            group, of = stream.groups[group_name], (ids[2], ids[3])
             if of in group.entries:
                 self._give_back(name, group_name, of, 0)
 

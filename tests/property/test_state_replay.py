@@ -17,6 +17,7 @@ from cluster.storage.lmdb_store import LmdbStore
 from tests.unit.state.helpers import START_MS, commands_entry, noop_entry
 from tests.unit.state.queue_strategies import queue_batches, queue_steps_ms
 from tests.unit.state.strategies import batches, steps_ms
+from tests.unit.state.stream_strategies import stream_batches, stream_steps_ms
 
 if TYPE_CHECKING:
     from cluster.state.commands import Command, Result
@@ -25,10 +26,16 @@ if TYPE_CHECKING:
 
 Steps = list[tuple[list["Command"] | None, int]]
 
-everything = st.tuples(batches, queue_batches).map(lambda parts: parts[0] + parts[1])
-logs = st.lists(
+everything = st.tuples(batches, queue_batches, stream_batches).map(
+    lambda parts: parts[0] + parts[1] + parts[2]
+)
+mixed_logs = st.lists(
     st.tuples(st.none() | everything, steps_ms | queue_steps_ms), min_size=1, max_size=30
 )
+stream_logs = st.lists(
+    st.tuples(st.none() | stream_batches, stream_steps_ms), min_size=1, max_size=40
+)
+logs = mixed_logs | stream_logs
 
 
 def build_log(steps: Steps) -> list[Entry]:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from cluster.state.commands import EMPTY
 from cluster.state.stream_rows import Id, previous_id
 from cluster.state.stream_trim import SWEPT_MIN
-from tests.property.stream_model import Model, ModelEntry, ModelGroup
+from tests.property.stream_model import DUE, Model, ModelEntry, ModelGroup
 from tests.unit.state import stream_kit as kit
 from tests.unit.state.helpers import START_MS, Triple, open_session, within
 from tests.unit.state.stream_kit import STREAM_TABLES, Bounds, Recorded, Settings, StreamBench
@@ -25,8 +25,10 @@ GROUPS = [b"g", b"h"]
 CONSUMERS = [b"one", b"two"]
 FAR_MS = 10_000_000_000
 
-streams = st.sampled_from([b"s", b"s", b"s", *STREAMS])
-groups = st.sampled_from(GROUPS)
+streams = st.sampled_from([b"s"] * 9 + STREAMS)
+groups = st.sampled_from([b"g", b"g", b"g", b"h"])
+rarely = st.sampled_from([False] * 5 + [True])
+fates = st.lists(st.sampled_from(["ack", "nack", "delay", "touch", "keep"]), min_size=1, max_size=3)
 consumers = st.sampled_from(CONSUMERS)
 limits = st.sampled_from([1, 2, 3, 100])
 payloads = st.sampled_from([b"", b"a", b"bcd", bytes(100)])
@@ -36,9 +38,9 @@ partitions = st.sampled_from([None, None, 0, 1, 3])
 keys = st.sampled_from([None, b"k1", b"k2", b"k3"])
 bounds = st.builds(
     Bounds,
-    st.sampled_from([None, 0, 1, 3, 40]),
-    st.sampled_from([None, None, 0, 1, 60]),
-    st.sampled_from([None, None, 0, 5, 200]),
+    st.sampled_from([None, 0, 0, 3, 40]),
+    st.sampled_from([None, 0, 0, 1, 600]),
+    st.sampled_from([None, 0, 0, 5, 200]),
 )
 cuts = st.builds(
     Bounds,
@@ -132,7 +134,7 @@ class StreamMachine(RuleBasedStateMachine):
         result = self.run_command(kit.alter(bounds, stream=stream))
         assert result[:1] == self.model.alter(stream, bounds)
 
-    @rule(stream=streams, force=st.booleans())
+    @rule(stream=streams, force=rarely)
     def delete(self, stream: bytes, force: bool) -> None:
         result = self.run_command(kit.delete(stream=stream, force=force))
         expected = self.model.delete(stream, force=force)
@@ -184,8 +186,10 @@ class StreamMachine(RuleBasedStateMachine):
         if known is not None:
             self.model.set_group(known, timeout_ms, max_deliver)
 
-    @rule(stream=streams, group=groups)
-    def group_delete(self, stream: bytes, group: bytes) -> None:
+    @rule(stream=streams, group=groups, really=rarely)
+    def group_delete(self, stream: bytes, group: bytes, really: bool) -> None:
+        if not really:
+            return
         result = self.run_command(kit.group_delete(group, stream=stream))
         known = self.model.group(stream, group)
         assert result == (0, known is not None)
@@ -204,6 +208,21 @@ class StreamMachine(RuleBasedStateMachine):
         known = self.model.group(stream, group)
         if known is not None:
             known.members.discard(consumer)
+
+    @rule(group=groups, consumer=consumers, limit=limits, fates=fates)
+    def work(self, group: bytes, consumer: bytes, limit: int, fates: list[str]) -> None:
+        """Reads, and does with the records what a consumer does."""
+        stream = b"s"
+        self.read(stream, group, consumer, limit)
+        held = [of for of, each in _sorted(self.model.open_group(stream, group)) if each.due_ms]
+        for place, of in enumerate(held):
+            fate = fates[place % len(fates)]
+            if fate == "ack":
+                self.acknowledge(stream, group, [of])
+            elif fate == "touch":
+                self.extend(stream, group, [of], 500)
+            elif fate != "keep":
+                self.give_back(stream, group, [of], 500 if fate == "delay" else 0)
 
     @rule(stream=streams, group=groups, consumer=consumers, limit=limits)
     def read(self, stream: bytes, group: bytes, consumer: bytes, limit: int) -> None:
@@ -226,19 +245,25 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule(stream=streams, group=groups, wanted=pieces)
     def ack(self, stream: bytes, group: bytes, wanted: list[int]) -> None:
-        ids = self.ids_of(stream, group, wanted)
+        self.acknowledge(stream, group, self.ids_of(stream, group, wanted))
+
+    def acknowledge(self, stream: bytes, group: bytes, ids: list[Id]) -> None:
         result = self.run_command(kit.ack(*ids, group=group, stream=stream))
         assert result[:1] == self.model.ack(stream, group, ids)
 
     @rule(stream=streams, group=groups, wanted=pieces, delay_ms=delays)
     def nack(self, stream: bytes, group: bytes, wanted: list[int], delay_ms: int) -> None:
-        ids = self.ids_of(stream, group, wanted)
+        self.give_back(stream, group, self.ids_of(stream, group, wanted), delay_ms)
+
+    def give_back(self, stream: bytes, group: bytes, ids: list[Id], delay_ms: int) -> None:
         command = kit.nack(*ids, delay_ms=delay_ms, group=group, stream=stream)
         assert self.run_command(command)[:1] == self.model.nack(stream, group, ids, delay_ms)
 
     @rule(stream=streams, group=groups, wanted=pieces, extend_ms=timeouts)
     def touch(self, stream: bytes, group: bytes, wanted: list[int], extend_ms: int | None) -> None:
-        ids = self.ids_of(stream, group, wanted)
+        self.extend(stream, group, self.ids_of(stream, group, wanted), extend_ms)
+
+    def extend(self, stream: bytes, group: bytes, ids: list[Id], extend_ms: int | None) -> None:
         command = kit.touch(*ids, extend_ms=extend_ms, group=group, stream=stream)
         assert self.run_command(command)[:1] == self.model.touch(stream, group, ids, extend_ms)
 
@@ -338,6 +363,11 @@ class StreamMachine(RuleBasedStateMachine):
                 )
                 info = self.bench.group_info(group_name, stream=name)
                 assert info[3:] == (group.cursor, len(entries), lag, counted)
+                due = [each for each in group.entries.values() if each.state == DUE]
+                # Those of trimmed records are counted until they are passed over.
+                record = self.bench.group_record(group_name, stream=name)
+                first = stream.records[0].id if stream.records else stream.last
+                assert record.due == len(due) or record.swept < first
 
     def teardown(self) -> None:
         """Nothing is left after deletes, once time has passed."""

@@ -1,15 +1,23 @@
-"""The command line against a fake cluster."""
+"""The command line against a fake cluster, and against a small real one."""
 
+import json
 from collections.abc import Callable, Iterator
+from typing import TypeAlias, cast
+from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner, Result
 
+from cluster.testing import EmbeddedCluster
 from flo.cli import main
 from tests.unit.cli.served import ServedCluster
 from tests.unit.client.fake_node import FakeCluster
 
 Run = Callable[..., Result]
+Document: TypeAlias = dict[str, object]
+
+LIVE_TIMEOUT_MS = "30000"
+"""A machine with many tests may be slow; nothing here waits for this time to end."""
 
 
 @pytest.fixture
@@ -27,3 +35,46 @@ def run(cluster: FakeCluster) -> Run:
         return CliRunner().invoke(main, [*host, *arguments], input=stdin, prog_name="flo")
 
     return run_flo
+
+
+class Live:
+    """Runs `flo ARGUMENTS` against a real cluster, in a namespace of its own."""
+
+    def __init__(self, endpoints: str) -> None:
+        self.namespace = uuid4().hex
+        self.options = ("--host", endpoints, "-n", self.namespace, "--timeout", LIVE_TIMEOUT_MS)
+
+    def __call__(self, *arguments: str, stdin: bytes = b"") -> Result:
+        """What a command did."""
+        return CliRunner().invoke(main, [*self.options, *arguments], input=stdin, prog_name="flo")
+
+    def text(self, *arguments: str, stdin: bytes = b"") -> str:
+        """What a command printed that succeeded."""
+        ran = self(*arguments, stdin=stdin)
+        assert (ran.exit_code, ran.stderr) == (0, ""), ran.stderr
+        return ran.stdout
+
+    def json(self, *arguments: str, exit_code: int = 0, stdin: bytes = b"") -> Document:
+        """The object that a command printed; nothing else may stand there."""
+        ran = self("--format", "json", *arguments, stdin=stdin)
+        assert (ran.exit_code, ran.stderr) == (exit_code, ""), ran.stderr
+        assert ran.stdout.count("\n") == 1
+        return cast(Document, json.loads(ran.stdout))
+
+    def error(self, *arguments: str, exit_code: int = 1) -> Document:
+        """The error as it stands in JSON; nothing was printed to stdout."""
+        ran = self("--format", "json", *arguments)
+        assert (ran.exit_code, ran.stdout) == (exit_code, ""), ran.stderr
+        return cast(Document, json.loads(ran.stderr)["error"])
+
+
+@pytest.fixture(scope="session")
+def live_cluster() -> Iterator[EmbeddedCluster]:
+    """Three real nodes, once for each worker."""
+    with EmbeddedCluster() as running:
+        yield running
+
+
+@pytest.fixture
+def live(live_cluster: EmbeddedCluster) -> Live:
+    return Live(live_cluster.endpoints)

@@ -45,7 +45,10 @@ def _complete(*words: str) -> list[str]:
 def test_commands_and_options_are_completed() -> None:
     assert _complete("flo", "c") == ["cluster", "completion"]
     assert _complete("flo", "kv", "ge") == ["get"]
-    assert _complete("flo", "kv", "set", "key", "value", "--t") == ["--ttl", "--timeout"]
+    assert _complete("flo", "queue", "dlq", "") == ["list", "purge", "requeue"]
+    assert _complete("flo", "stream", "group", "re") == ["read"]
+    assert _complete("flo", "stream", "group", "create", "s", "g", "--mode", "e") == ["exclusive"]
+    assert _complete("flo", "kv", "set", "key", "value", "--t") == ["--ttl", "--txn", "--timeout"]
     assert _complete("flo", "--format", "j") == ["json"]
     assert _complete("flo", "completion", "") == ["bash", "zsh", "fish"]
 

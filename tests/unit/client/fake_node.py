@@ -23,6 +23,11 @@ class Hold:
 
 
 @dataclass(slots=True)
+class Park:
+    """Do not answer this one until it is cancelled, or `wake` finds another action for it."""
+
+
+@dataclass(slots=True)
 class Lose:
     """End the connection instead of answering; `executed` says whether the request runs before."""
 
@@ -36,7 +41,7 @@ class Garble:
     data: bytes
 
 
-Action: TypeAlias = Answer | Hold | Lose | Garble | None
+Action: TypeAlias = Answer | Hold | Park | Lose | Garble | None
 Script: TypeAlias = Callable[[Request], Action]
 
 
@@ -154,6 +159,11 @@ class FakeNode:
         for connection in list(self.connections):
             connection.release()
 
+    def wake(self) -> None:
+        """Handles everything that was parked once more."""
+        for connection in list(self.connections):
+            connection.wake()
+
     async def until(self, condition: Callable[["FakeNode"], bool]) -> None:
         """Returns when the condition holds; it is looked at whenever something happened here."""
         while not condition(self):
@@ -182,6 +192,8 @@ class FakeNode:
             return wire.ClusterStatus(json.dumps(self.status).encode())
         if isinstance(body, wire.Ping):
             return wire.Pong()
+        if isinstance(body, wire.CancelWait):
+            return wire.Done()
         return store.write(request) if request.op.kind == "write" else store.read(body)
 
 
@@ -231,6 +243,7 @@ class _ServerSide(asyncio.Protocol):
         self.codec = ServerConnection()
         self.transport = cast(asyncio.Transport, None)
         self.held: list[Request] = []
+        self.parked: list[Request] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -258,9 +271,18 @@ class _ServerSide(asyncio.Protocol):
         if isinstance(item, Rejected):
             return item.encode()
         self.node.requests.append(item)
+        if isinstance(item.body, wire.CancelWait):
+            cancelled = item.body.request_id
+            self.parked = [each for each in self.parked if each.request_id != cancelled]
+        return self._act(item)
+
+    def _act(self, item: Request) -> bytes:
         action = Hold() if self.held else self.node.answer(item)
         if isinstance(action, Hold):
             self.held.append(item)
+            return b""
+        if isinstance(action, Park):
+            self.parked.append(item)
             return b""
         if isinstance(action, Garble):
             return action.data
@@ -271,6 +293,10 @@ class _ServerSide(asyncio.Protocol):
             return b""
         assert action is not None
         return _encode(item, action)
+
+    def wake(self) -> None:
+        parked, self.parked = self.parked, []
+        self.transport.write(b"".join(self._act(each) for each in parked))
 
     def release(self) -> None:
         held, self.held = self.held, []

@@ -76,7 +76,7 @@ def call(*, is_write: bool = True, may_have_run: bool = False) -> Call:
 
 class TestTree:
     def test_is_as_large_as_it_should_be(self) -> None:
-        assert len(tree()) == len(set(tree())) == 32
+        assert len(tree()) == len(set(tree())) == 34
 
     @pytest.mark.parametrize("kind", tree())
     def test_each_is_exported_documented_and_states_its_facts(self, kind: type[FloError]) -> None:

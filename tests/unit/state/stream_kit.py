@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from cluster.state import group_commands as group_codes
 from cluster.state import group_reads, stream_reads
 from cluster.state import stream_commands as stream_codes
+from cluster.state.group_rows import decode_group
 from cluster.state.memory_store import MemoryStore
+from cluster.state.objects import object_key, read_object
 from cluster.state.store import Table
+from cluster.state.stream import GROUP_KIND
 from cluster.state.stream_reads import Range
-from cluster.state.stream_rows import FIRST_ID, LAST_ID, Id
+from cluster.state.stream_rows import FIRST_ID, LAST_ID, Id, records_prefix
 from tests.unit.state.helpers import NAMESPACE, NO_SESSION, Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cluster.state.commands import Command, Result
+    from cluster.state.group_rows import Group
     from cluster.state.stream_rows import Headers
 
 STREAM = b"s"
@@ -179,6 +183,25 @@ def claim(
     return (group_codes.GROUP_CLAIM, *NO_SESSION, *names, min_idle_ms, *start, limit, max_bytes)
 
 
+EVERY_COMMAND: list[Command] = [
+    append(b"", b"payload", headers=((b"name", b"value"),), partition=2**32 - 1, key=b"k"),
+    trim((2**64 - 1, 2**64 - 1), Bounds(1, 2, 3), dry_run=True),
+    create(1024, Bounds(0, 0, 0)),
+    alter(Bounds(max_len=2**64 - 1)),
+    delete(force=True),
+    group_create(mode=2, start=(1, 2), tail=True, settings=Settings(1, 255, 3, 4)),
+    configure(Settings()),
+    group_delete(),
+    join(b"c"),
+    leave(b"c"),
+    read(b"c", 1000, waits=group_codes.WAIT_FOR_KEYS, max_bytes=2**64 - 1),
+    ack((1, 2), (3, 4)),
+    nack((1, 2), delay_ms=2**32 - 1),
+    touch((1, 2), extend_ms=5),
+    claim(b"c", 2**32 - 1, start=(1, 2), limit=1),
+]
+
+
 def recorded(records: object) -> list[Recorded]:
     """Records of an answer."""
     rows = cast("Iterable[tuple[int, int, int, Headers, bytes]]", records)
@@ -201,7 +224,7 @@ class StreamBench(Bench):
         *,
         partition: int | None = None,
         key_hash: int | None = None,
-        limit: int = 1000,
+        limit: int = 1_000_000,
         max_bytes: int = BYTES_MAX,
         stream: bytes = STREAM,
     ) -> list[Recorded]:
@@ -257,6 +280,16 @@ class StreamBench(Bench):
     def group_info(self, group: bytes = GROUP, *, stream: bytes = STREAM) -> Result:
         with self.replica.view() as (txn, stamp_ms):
             return group_reads.group_info(txn, (NAMESPACE, stream, group), now_ms=stamp_ms)
+
+    def group_record(self, group: bytes = GROUP, *, stream: bytes = STREAM) -> Group:
+        """The record of a group that is there."""
+        with self.replica.view() as (txn, _):
+            found = stream_reads.find_stream(txn, NAMESPACE, stream)
+            assert found is not None
+            full = object_key(GROUP_KIND, records_prefix(found.stream_id), group)
+            record = read_object(txn, full, decode_group)
+            assert record is not None
+            return record
 
     def rows(self, *tables: Table) -> int:
         """How many rows there are."""

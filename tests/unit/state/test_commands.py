@@ -20,6 +20,7 @@ from cluster.state.errors import UnknownCommand
 from cluster.state.machine import HANDLERS
 from cluster.state.packing import pack
 from cluster.state.txn_commands import TXN_COMMIT
+from tests.unit.state import stream_kit
 from tests.unit.state.helpers import (
     Triple,
     delete,
@@ -43,6 +44,7 @@ ALL: list[Command] = [
     open_session(2**64 - 1),
     (TXN_COMMIT, 0, 0, 0, 2**64 - 1, ((PUT, *put(b"k", b"v")[4:]), (INCR, b"default", b"n", 1))),
     *EVERY_COMMAND,
+    *stream_kit.EVERY_COMMAND,
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import pytest
 
 from cluster.state import group_take
@@ -13,6 +15,9 @@ from flo.wire.status import Reason
 from tests.unit.state import stream_kit as kit
 from tests.unit.state.helpers import NAMESPACE
 from tests.unit.state.stream_kit import Bounds, Settings, StreamBench
+
+if TYPE_CHECKING:
+    from cluster.state.commands import Result
 
 EXCLUSIVE, KEY_SHARED = 1, 2
 
@@ -43,9 +48,13 @@ def take(bench: StreamBench, consumer: bytes, limit: int = 100, *, at_ms: int = 
 
 
 def active(bench: StreamBench) -> dict[bytes, bool]:
-    info = bench.group_info()[6]
-    assert isinstance(info, tuple)
-    return {each[0]: each[2] for each in info}  # type: ignore[index,misc]  # consumers are tuples
+    consumers = cast("tuple[tuple[bytes, int, bool], ...]", bench.group_info()[6])
+    return {name: is_active for name, _, is_active in consumers}
+
+
+def waits_for(told: Result) -> object:
+    """What a read that found nothing is told to wait for."""
+    return cast("tuple[object, ...]", told[1])[5]
 
 
 class TestExclusive:
@@ -113,7 +122,7 @@ class TestExclusive:
         assert exclusive.one(kit.read(b"two", waits=WAIT_FOR_LEASE)) == (EMPTY,)
         told = exclusive.one(kit.read(b"two", waits=WAIT_FOR_LEASE), at_ms=LEASE_MS)
         assert told[0] == EMPTY
-        assert told[1][5] == WAIT_FOR_RECORDS  # type: ignore[index]  # arguments
+        assert waits_for(told) == WAIT_FOR_RECORDS
 
     def test_only_the_holder_claims(self, exclusive: StreamBench) -> None:
         append(exclusive, None, b"a")
@@ -241,7 +250,7 @@ class TestKeyShared:
     def test_who_finds_nothing_waits_for_its_keys(self, key_shared: StreamBench) -> None:
         told = key_shared.one(kit.read(b"one"))
         assert told[0] == EMPTY
-        assert told[1][5] == WAIT_FOR_KEYS  # type: ignore[index]  # arguments
+        assert waits_for(told) == WAIT_FOR_KEYS
         assert key_shared.one(kit.read(b"one", waits=WAIT_FOR_KEYS)) == (EMPTY,)
 
     def test_nothing_is_held_when_all_is_done(self, key_shared: StreamBench) -> None:
