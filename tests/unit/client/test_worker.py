@@ -356,6 +356,24 @@ async def test_it_goes_on_after_an_outage(setup: Setup, caplog: pytest.LogCaptur
     assert "the next try in" in caplog.text
 
 
+async def test_what_it_has_in_hand_is_not_handled_twice(setup: Setup) -> None:
+    """A claim of what got lost finds that too."""
+    setup.client = FloClient(setup.node.address, retry=RetryPolicy(max_attempts=1))
+    handler = Handler()
+    handler.gate.clear()
+    setup.group.new = [1]
+    async with setup.client, setup.working(handler):
+        await handler.until_running(1)
+        await setup.until_parked()
+        setup.group.pending[5] = b"me"
+        setup.group.failures = [Refusal(Reason.SHARD_BUSY, Ran.NO, "too much to do")]
+        setup.node.wake()
+        await handler.until_running(2)
+        handler.gate.set()
+        await setup.until_settled(2)
+    assert handler.seen == [StreamID(1), StreamID(5)]
+
+
 async def test_what_is_refused_for_good_ends_it(setup: Setup) -> None:
     setup.group.failures = [Refusal(Reason.RESERVED_KEY, Ran.NO, "not yours")]
     with pytest.raises(UnauthorizedError, match="not yours"):
