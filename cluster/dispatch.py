@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 _BUCKET_S = 0.05
 _REDIRECTS_MAX = 3
-_RETRIES_PER_TICK = 4096
-"""Parked calls of one partition that a tick tries again: while there is no leader, all of them
-would come back at once."""
+_RETRIES, _RETRIES_PER_TICK = 4096, 256
+"""Parked calls of one partition that are tried again at once when there is news, and by a tick.
+Without a leader, or without room on the way to it, all of them would only come back."""
+_PARKED_MAX = 1024
+"""Calls of one partition that wait for a way to its leader which is there but busy."""
 
 
 class Dispatcher:
@@ -174,6 +176,9 @@ class Dispatcher:
                 Ran.UNKNOWN,
                 f"partition {partition} did not answer in time; the command may have run",
             )
+        leader = self.leader_of(partition)
+        if leader and self._is_reachable(leader):
+            return Refusal(Reason.SHARD_BUSY, Ran.NO, _busy_way(partition, leader))
         reachable = [node for node in replicas if self._is_reachable(node)]
         missing = sorted(node for node in replicas if node not in reachable)
         if len(reachable) <= len(replicas) // 2:
@@ -236,10 +241,17 @@ class Dispatcher:
             self._forward(call, self.leader_of(partition))
 
     def _forward(self, call: Call, leader: NodeId) -> None:
-        if leader in (0, self._node_id) or not self._forwarding.forward(call, leader):
-            self._parked[call.partition].append(call)
-        else:
+        parked = self._parked[call.partition]
+        if leader in (0, self._node_id) or not self._forwarding.is_connected(leader):
+            parked.append(call)
+        elif self._forwarding.calls_to(leader) < self._limits.peer_calls_max and (
+            self._forwarding.forward(call, leader)
+        ):
             call.in_progress = True
+        elif len(parked) < _PARKED_MAX:
+            parked.append(call)
+        else:
+            call.finish(call.refusal(Reason.SHARD_BUSY, _busy_way(call.partition, leader)))
 
     def _submit(self, local: "Partition", call: Call) -> None:
         if not call.is_write:
@@ -269,12 +281,11 @@ class Dispatcher:
     def _is_reachable(self, node: NodeId) -> bool:
         return node == self._node_id or self._forwarding.is_connected(node)
 
-    def _unpark(self, partition: int, most: int | None = None) -> None:
-        """Tries parked calls again, all or the `most` that wait longest."""
+    def _unpark(self, partition: int, most: int = _RETRIES) -> None:
+        """Tries parked calls again, those that wait longest."""
         if self._parked[partition]:
             parked = [call for call in self._parked[partition] if not call.finished]
-            again = parked[:most]
-            self._parked[partition] = parked[len(again) :]
+            again, self._parked[partition] = parked[:most], parked[most:]
             for call in again:
                 if not call.finished:
                     call.redirects = 0
@@ -298,6 +309,10 @@ class Dispatcher:
                     self._try(call)
 
         self.open_session(partition, token, None, done)
+
+
+def _busy_way(partition: int, leader: NodeId) -> str:
+    return f"partition {partition}: too much waits for its leader, node {leader}: try again later"
 
 
 def _timed_out(outcome: Outcome) -> bool:

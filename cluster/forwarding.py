@@ -1,5 +1,6 @@
 """Calls that travel to the node that leads their partition, and answers that come back."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -52,6 +53,8 @@ class Forwarding:
         self._request_turn = request_turn
         self._out: dict[NodeId, dict[int, Call]] = {}
         self._next_id = 0
+        self._losses: Counter[NodeId] = Counter()
+        """How often the link to each node was lost."""
 
     def is_connected(self, node: NodeId) -> bool:
         return self._network.connected(node)
@@ -79,12 +82,17 @@ class Forwarding:
         self._flush_soon()
         return True
 
+    def calls_to(self, node: NodeId) -> int:
+        """Calls on their way to `node`, for their bound."""
+        return len(self._out.get(node, ()))
+
     def forget(self, call: "Call") -> None:
         """Nobody waits any more for a call that is on its way."""
         self._out.get(call.forwarded_to, {}).pop(call.forwarded_as, None)
 
     def peer_lost(self, node: NodeId) -> None:
         """Whatever was sent to `node` may or may not run."""
+        self._losses[node] += 1
         for call in self._out.pop(node, {}).values():
             call.on_unknown()
 
@@ -115,6 +123,8 @@ class Forwarding:
             self._request_turn(partition)
         elif not is_query(code, args):
             waiter.on_result((Reason.UNKNOWN_OP,))
+        elif not self.has_room(node):
+            waiter.on_unknown()  # Nothing is read that could not be sent.
         elif mode == _STALE:
             partition.read_stale(code, args, waiter)
         else:
@@ -135,6 +145,10 @@ class Forwarding:
         else:
             call.on_unknown()
 
+    def losses(self, node: NodeId) -> int:
+        """Changes with every link to `node`: what it asked over an older one is not answered."""
+        return self._losses[node]
+
     def has_room(self, node: NodeId) -> bool:
         return self._network.has_room(node)
 
@@ -146,9 +160,13 @@ class Forwarding:
 
 
 class _Forwarded:
-    """Waits here for a call of another node. Implements `Waiter`."""
+    """Waits here for a call of another node. Implements `Waiter`.
 
-    __slots__ = ("_call_id", "_forwarding", "_node", "_partition_id", "repeatable")
+    It answers over the link that the call came from, or not at all. The other node may have been
+    restarted since, and number another call alike (row 18 of `cluster/raft/DESIGN.md`).
+    """
+
+    __slots__ = ("_call_id", "_forwarding", "_losses", "_node", "_partition_id", "repeatable")
 
     def __init__(
         self, forwarding: Forwarding, node: NodeId, partition_id: int, call_id: int
@@ -157,6 +175,7 @@ class _Forwarded:
         self._node = node
         self._partition_id = partition_id
         self._call_id = call_id
+        self._losses = forwarding.losses(node)
         self.repeatable = False
         """A read: its answer may be dropped, the other node then asks again a little later."""
 
@@ -173,6 +192,8 @@ class _Forwarded:
         self._reply(_UNKNOWN, 0)
 
     def _reply(self, kind: int, content: object) -> None:
+        if self._forwarding.losses(self._node) != self._losses:
+            return
         self._forwarding.reply(self._node, self._partition_id, self._call_id, kind, content)
 
 

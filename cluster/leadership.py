@@ -22,7 +22,7 @@ _CLOSE = 100
 
 
 class Leadership:
-    """Moves the leadership of this node's partitions: also away from a full disk.
+    """Moves the leadership of this node's partitions: also away from a full or stuck disk.
 
     The first replica of a partition is its preferred leader, which spreads the work: after a
     restart it gets its partitions back once it has caught up.
@@ -43,9 +43,11 @@ class Leadership:
         self._request_turn = request_turn
         self._next_check = clock.monotonic() + _CHECK_EVERY_S
         self._acked: dict[int, int] = {}
+        self._leave_again_at: dict[int, float] = {}
+        """By partition, after a full disk made this node hand it over: to whom may be no better."""
         self._unstable_until = dict.fromkeys(partitions, self._next_check)
 
-    def tick(self) -> None:
+    def tick(self, *, disk_is_stuck: bool = False) -> None:
         """Gives partitions back to their preferred leaders; call often, it looks seldom."""
         now = self._clock.monotonic()
         if now < self._next_check:
@@ -55,10 +57,11 @@ class Leadership:
             if partition.broken:
                 continue
             preferred = partition.group.config.replicas[0]
-            full = partition.disk_full or partition.log_full
-            if full and now >= self._unstable_until[number]:
-                self._unstable_until[number] = now + 6 * _STABLE_S
-                self._hand_over(partition)
+            full = partition.disk_full or partition.log_full or partition.log_too_long
+            if full or disk_is_stuck:
+                if now >= self._leave_again_at.get(number, 0.0):
+                    self._leave_again_at[number] = now + 6 * _STABLE_S
+                    self._hand_over(partition)
                 continue
             ready = (
                 preferred != self._node_id

@@ -6,18 +6,19 @@ result, `not_leader` (nothing was appended), or `unknown` (it may or may not be 
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cluster.partition_reads import BUGS, PartitionReads, Waiter
 from cluster.queries import View
 from cluster.raft.messages import SNAPSHOT_KINDS, MalformedMessageError
-from cluster.raft.pending import PendingTable
 from cluster.raft.types import InvariantBrokenError, LogFullError, NodeId, NotLeaderError
+from cluster.room import Room
 from cluster.snapshot_transfer import SnapshotTransfer, TransferConfig
 from cluster.stamps import Stamps
-from cluster.state.commands import Command, encode_entry
+from cluster.state.commands import encode_entry
 from cluster.state.errors import CorruptState, StoreFull, UnknownCommand
 from cluster.storage.wal_errors import WalDamaged, WalFailed
+from cluster.waiting_commands import WaitingCommands
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cluster.raft.group import RaftGroup
     from cluster.raft.types import Outgoing
     from cluster.replica import Replica
+    from cluster.state.commands import Command
     from cluster.storage.group_log import GroupLog
     from cluster.storage.snapshots import Incoming, Snapshots
 
@@ -42,18 +44,10 @@ BROKEN = (
 )
 """Whatever must stop a replica rather than let it guess; the node's others go on."""
 
-_COMMAND_OVERHEAD_BYTES = 64
 _FOLLOWER_BACKLOG_MAX = 128
 """Entries that a follower leaves unapplied between two ticks."""
 _APPLY_AGAIN_S = 0.5
 """How long to wait before an entry that found no space is applied again."""
-
-
-class _Batch(NamedTuple):
-    """What one log entry of this leader carries."""
-
-    waiters: list[Waiter]
-    nbytes: int
 
 
 class Partition:
@@ -71,7 +65,9 @@ class Partition:
         limits: "Limits",
         has_room: Callable[[NodeId], bool] = lambda _peer: True,
         transfer_config: TransferConfig | None = None,
+        room: Room | None = None,
     ) -> None:
+        """`room`: what the waiting commands of all partitions of the node may carry together."""
         self.partition_id = partition_id
         self.group = group
         self.replica = replica
@@ -96,8 +92,8 @@ class Partition:
         """Why this replica stopped; it then serves nothing and says nothing to its peers."""
         self.disk_full = False
         """The state cannot be written: committed entries wait to be applied."""
-        self.log_full = False
-        """The last proposal found no room in the log."""
+        self.log_full = self.log_too_long = False
+        """The node's log finds no space, or grows faster than it is let go (`LogGuard`)."""
         self.on_leader: Callable[[int, NodeId], None] = _tell_nobody
         """Called with (partition, leader) when this replica learns of a leader, or of none (0)."""
         self.commands_applied = 0
@@ -108,43 +104,33 @@ class Partition:
         self._log = log
         self._limits = limits
         self._stamps = Stamps(clock)
-        self._queue: list[Command] = []
-        self._queue_waiters: list[Waiter] = []
-        self._queue_bytes = 0
-        self._in_log: PendingTable[_Batch] = PendingTable()
-        self._in_log_commands = 0
-        self._in_log_bytes = 0
-        self._reads = PartitionReads(partition_id, group, replica, self._stamps)
+        self._commands = WaitingCommands(limits, clock, room or Room(limits.calls_bytes_max))
+        self._reads = PartitionReads(
+            partition_id, group, replica, stamps=self._stamps, clock=clock, limits=limits
+        )
         self._led_term = 0
         self._leader_seen: NodeId = 0
 
     # --- requests ---
 
-    def submit(self, command: Command, size: int, waiter: Waiter) -> None:
+    def submit(self, command: "Command", size: int, waiter: Waiter) -> None:
         """A command; `size` is about what it takes in the log."""
         if not self.group.accepts_proposals or self.broken:
             # A leader that hands over cannot say yet who comes after it.
             nobody = self.broken or self.group.is_leader
             waiter.on_not_leader(0 if nobody else self.group.leader)
             return
-        if self.disk_full:
-            waiter.on_result((Reason.WRITES_STOPPED,))
+        if self.disk_full or self.log_too_long:
+            waiter.on_result((Reason.WRITES_STOPPED if self.disk_full else Reason.SHARD_BUSY,))
             return
-        limits = self._limits
-        waiting = len(self._queue) + self._in_log_commands
-        nbytes = self._queue_bytes + self._in_log_bytes + size
-        if waiting >= limits.partition_commands_max or nbytes > limits.partition_bytes_max:
+        if not self._commands.add(command, size, waiter):
             waiter.on_result((Reason.SHARD_BUSY,))
-            return
-        self._queue.append(command)
-        self._queue_waiters.append(waiter)
-        self._queue_bytes += size + _COMMAND_OVERHEAD_BYTES
 
     def read(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
         """A linearizable read."""
         if not self.group.is_leader or self.broken:
             waiter.on_not_leader(self.group.leader if not self.broken else 0)
-        elif self._reads.waiting >= self._limits.partition_commands_max:
+        elif not self._reads.has_room:
             waiter.on_result((Reason.SHARD_BUSY,))
         else:
             self._reads.add(code, args, waiter)
@@ -200,7 +186,7 @@ class Partition:
         try:
             self._notice_leadership()
             self._reads.ask()
-            if self._queue or self._reads.need_entry:
+            if self._commands.are_queued or self._reads.need_entry:
                 self._propose()
             self.group.advance()
             self.transfer.advance()
@@ -228,16 +214,16 @@ class Partition:
             if self.group.has_learned:
                 self.on_learned(self)
             self._notice_leadership()
-            self._reads.serve(disk_full=self.disk_full)
+            more_reads = self._reads.serve(disk_full=self.disk_full)
         except BROKEN as error:
             self._break(error)
             return False
-        return more or self._reads.need_entry or self.group.reads_can_start
+        return more or more_reads or self._reads.need_entry or self.group.reads_can_start
 
     @property
     def unanswered(self) -> int:
         """Commands and reads that wait, for bounds and status."""
-        return len(self._queue) + self._in_log_commands + self._reads.waiting
+        return len(self._commands) + self._reads.waiting
 
     @property
     def reads_served(self) -> int:
@@ -247,49 +233,28 @@ class Partition:
     # --- proposing ---
 
     def _propose(self) -> None:
-        limits = self._limits
-        while self._queue or self._reads.need_entry:
-            commands, waiters = self._queue, self._queue_waiters
-            nbytes = self._queue_bytes
-            if len(commands) > limits.batch_commands_max or nbytes > limits.batch_bytes_max:
-                commands, waiters, nbytes = self._cut_batch()
-            else:
-                self._queue, self._queue_waiters, self._queue_bytes = [], [], 0
+        commands, reads = self._commands, self._reads
+        while commands.are_queued or reads.need_entry:
+            batch = commands.next_batch()
             try:
+                if self.disk_full:
+                    raise LogFullError
                 stamp_ms = self._stamps.now_ms()
-                position = self.group.propose(encode_entry(stamp_ms, commands))
+                position = self.group.propose(encode_entry(stamp_ms, batch.commands))
             except NotLeaderError as error:
-                for waiter in waiters + self._reads.take_needing_entry():
+                commands.refused(batch)
+                for waiter in batch.waiters + reads.take_needing_entry():
                     waiter.on_not_leader(error.leader)
                 return
             except LogFullError:
-                self.log_full = True
-                for waiter in waiters + self._reads.take_needing_entry():
+                commands.refused(batch)
+                for waiter in batch.waiters + reads.take_needing_entry():
                     waiter.on_result((Reason.WRITES_STOPPED,))
                 return
-            self.log_full = False
             self._stamps.follow(stamp_ms)
-            self._in_log.add(position, _Batch(waiters, nbytes))
-            self._in_log_commands += len(waiters)
-            self._in_log_bytes += nbytes
-            if self._reads.need_entry:
-                self._reads.wait_for_entry(position.index)
-
-    def _cut_batch(self) -> tuple[list[Command], list[Waiter], int]:
-        """The first commands of the queue, as many as one entry takes, with their size."""
-        limits = self._limits
-        count, nbytes = 0, 0
-        for command in self._queue:
-            size = _size_of(command)
-            full = nbytes + size > limits.batch_bytes_max or count == limits.batch_commands_max
-            if count and full:
-                break
-            count += 1
-            nbytes += size
-        commands, self._queue = self._queue[:count], self._queue[count:]
-        waiters, self._queue_waiters = self._queue_waiters[:count], self._queue_waiters[count:]
-        self._queue_bytes -= nbytes
-        return commands, waiters, nbytes
+            commands.proposed(batch, position)
+            if reads.need_entry:
+                reads.wait_for_entry(position.index)
 
     # --- applying ---
 
@@ -322,11 +287,9 @@ class Partition:
         self._stamps.follow(self.replica.stamp_ms)
         for entry, outcomes in zip(entries, results, strict=True):
             self.commands_applied += len(outcomes)
-            batch = self._in_log.take(entry.index, entry.term)
-            if batch is not None:
-                self._in_log_commands -= len(batch.waiters)
-                self._in_log_bytes -= batch.nbytes
-                for waiter, result in zip(batch.waiters, outcomes, strict=True):
+            waiters = self._commands.applied(entry.index, entry.term)
+            if waiters:
+                for waiter, result in zip(waiters, outcomes, strict=True):
                     waiter.on_result(result)
         return self.group.commit_index > self.group.applied_index
 
@@ -347,12 +310,9 @@ class Partition:
 
     def _give_up_all(self) -> None:
         leader = self.group.leader
-        for batch in self._in_log.drop_all():
-            for waiter in batch.waiters:
-                waiter.on_unknown()
-        self._in_log_commands = self._in_log_bytes = 0
-        queued, self._queue_waiters = self._queue_waiters, []
-        self._queue, self._queue_bytes = [], 0
+        in_log, queued = self._commands.give_up()
+        for waiter in in_log:
+            waiter.on_unknown()
         for waiter in queued:
             waiter.on_not_leader(leader)
         # Confirmed reads stay right: their index was confirmed while this replica led. Those that
@@ -388,11 +348,3 @@ def _ignore_snapshot(_partition: int, _incoming: "Incoming") -> None:
 
 def _tell_nobody(_partition: int, _leader: NodeId) -> None:
     """Before a node is listening."""
-
-
-def _size_of(command: Command) -> int:
-    size = _COMMAND_OVERHEAD_BYTES
-    for field in command:
-        if isinstance(field, bytes):
-            size += len(field)
-    return size

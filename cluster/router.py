@@ -15,7 +15,8 @@ from cluster.operations import (
     refuse_early,
     to_answer,
 )
-from cluster.queries import MGET, SCAN
+from cluster.queries import MGET, SCAN, bytes_in
+from cluster.room import Room
 from cluster.scan_cursors import CursorError, ScanCursors
 from flo.wire import messages as wire
 from flo.wire.routing import partition_of
@@ -61,6 +62,8 @@ class Router:
         self._describe = describe
         self._rng = rng
         self._limits = limits
+        self._gathering = Room(limits.answers_bytes_max)
+        """What parts of answers take while others are waited for."""
         self._others: dict[type[wire.Body], Callable[[Request, DoneCallback], None]] = {
             wire.Ping: self._ping,
             wire.KvMget: self._mget,
@@ -120,7 +123,7 @@ class Router:
                 message = f"the values have more than {max_bytes} bytes: ask for fewer keys"
                 done(Refusal(Reason.FIELD_TOO_LONG, Ran.NO, message))
 
-        gather = _Gather(len(places), gathered, done)
+        gather = _Gather(len(places), self._gathering, gathered, done)
         for partition, wanted in places.items():
             args = (body.namespace, [body.keys[place] for place in wanted], max_bytes)
             self._dispatcher.read(partition, MGET, args, request.context, gather.slot(partition))
@@ -139,7 +142,7 @@ class Router:
         def gathered(results: "dict[int, tuple[object, ...]]") -> None:
             done(self._page(list(results.values()), limit, max_bytes, request.revision))
 
-        gather = _Gather(self._partition_count, gathered, done)
+        gather = _Gather(self._partition_count, self._gathering, gathered, done)
         keys_only = body.keys_only or request.revision == 2
         args = (body.namespace, body.prefix, after, limit, max_bytes, keys_only)
         for partition in range(self._partition_count):
@@ -220,16 +223,22 @@ def _end_of_values(entries: list[wire.ValueEntry], end: int, max_bytes: int) -> 
     return end
 
 
+_NO_ROOM = Refusal(Reason.SHARD_BUSY, Ran.NO, "too many answers are being made: try again later")
+
+
 class _Gather:
     """Waits for a result of each partition; the first refusal is the answer of the whole."""
 
     def __init__(
         self,
         count: int,
+        room: Room,
         gathered: "Callable[[dict[int, tuple[object, ...]]], None]",
         refused: DoneCallback,
     ) -> None:
         self._missing = count
+        self._room = room
+        self._held_bytes = 0
         self._gathered = gathered
         self._refused = refused
         self._results: dict[int, tuple[object, ...]] = {}
@@ -246,14 +255,26 @@ class _Gather:
             refusal = outcome if isinstance(outcome, Refusal) else None
             if refusal is None and not isinstance(outcome, Refusal) and outcome[0] != 0:
                 refusal = refusal_of(outcome)
+            nbytes = bytes_in(outcome)
+            if refusal is None and not self._room.has(nbytes):
+                refusal = _NO_ROOM
             if refusal is not None:
                 self._missing = 0
+                self._end()
                 self._results[partition] = ()
                 self._refused(refusal)
             elif not isinstance(outcome, Refusal):
                 self._results[partition] = outcome
+                self._room.take(nbytes)
+                self._held_bytes += nbytes
                 self._missing -= 1
                 if not self._missing:
                     self._gathered(self._results)
+                    self._end()
 
         return done
+
+    def _end(self) -> None:
+        self._results = {}
+        self._room.give(self._held_bytes)
+        self._held_bytes = 0

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _ENTRIES_MAX = 16_384
 """Of one message, two items each: a peer refuses long arrays, however few bytes they hold."""
 
+_TURN_BYTES = 512 << 10
+"""To one follower in one turn, and the message that passes it: reading a whole window back from the
+disk would hold everybody up. Its acknowledgement asks for the next turn."""
+
 
 class _Follower:
     __slots__ = (
@@ -168,6 +172,7 @@ class Replication:
         for peer in self.connected:
             follower = self._followers[peer]
             due = heartbeat
+            sent = 0
             if follower.next <= self._log.base_index:
                 follower.needs_snapshot = True
                 follower.next = self._log.base_index + 1
@@ -177,6 +182,7 @@ class Replication:
                 follower.next <= last_index
                 and not follower.needs_snapshot
                 and follower.in_flight_bytes < self._window_bytes
+                and sent < _TURN_BYTES
                 and self._has_room(peer)
             ):
                 batch = shared.get(follower.next)
@@ -185,6 +191,7 @@ class Replication:
                 outgoing.append(Outgoing(peer, batch.message))
                 follower.in_flight.append((batch.last, batch.size))
                 follower.in_flight_bytes += batch.size
+                sent += batch.size
                 follower.next = batch.last + 1
                 due = False
             if due:

@@ -124,6 +124,7 @@ class FakePartition:
         self.broken: str | None = None
         self.disk_full = False
         self.log_full = False
+        self.log_too_long = False
         self.takes_part = True
         self.writes: list[Asked] = []
         self.reads: list[Asked] = []

@@ -11,7 +11,8 @@ from cluster.queries import Result
 from cluster.raft.types import NodeId
 from cluster.state.commands import PUT
 from cluster.storage.memory_snapshots import MemorySnapshots
-from tests.simulation.world import StepExecutor, World
+from tests.simulation.devices import StepExecutor
+from tests.simulation.world import World
 from tests.unit.node.small_cluster import WAL, SmallCluster, SmallNode
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ class Led:
         self.group.leader = 1
         self.group.acknowledged = {2: 1000, 3: 990}
         self.turns: list[Partition] = []
+        self.disk_is_stuck = False
         self.leadership = Leadership(
             1,
             as_partitions({0: self.partition}),
@@ -29,7 +30,7 @@ class Led:
     def pass_seconds(self, seconds: int) -> None:
         for _ in range(seconds * 2):
             self.clock.advance(0.5)
-            self.leadership.tick()
+            self.leadership.tick(disk_is_stuck=self.disk_is_stuck)
 
 
 def test_a_caught_up_preferred_replica_gets_its_partition_back() -> None:
@@ -69,11 +70,21 @@ def test_who_does_not_lead_gives_nothing_away() -> None:
     assert not led.group.transfers
 
 
-def test_leadership_leaves_a_full_disk() -> None:
+@pytest.mark.parametrize("why", ["disk_full", "log_full", "log_too_long", "stuck"])
+@pytest.mark.parametrize("led_for_s", [0, 60])
+def test_leadership_leaves_a_disk_that_takes_nothing(why: str, led_for_s: int) -> None:
     led = Led((1, 2, 3))
-    led.partition.disk_full = True
+    led.pass_seconds(led_for_s)
+    if why == "stuck":
+        led.disk_is_stuck = True
+    else:
+        setattr(led.partition, why, True)
     led.pass_seconds(2)
     assert led.group.transfers == [2]
+    led.pass_seconds(20)
+    assert led.group.transfers == [2], "who took over may be no better: no ring"
+    led.pass_seconds(15)
+    assert led.group.transfers == [2, 2]
 
 
 def test_a_broken_replica_moves_nothing() -> None:
