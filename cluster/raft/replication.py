@@ -29,6 +29,7 @@ class _Follower:
     __slots__ = (
         "acked",
         "answered",
+        "applied",
         "in_flight",
         "in_flight_bytes",
         "learns",
@@ -48,6 +49,8 @@ class _Follower:
         """It has replied in this leadership."""
         self.acked = 0
         """Highest index this follower has durably; in this leadership."""
+        self.applied = 0
+        """How far its state is, by its last reply; in this leadership."""
         self.resets_after = 0
         """Resets that answer a sequence up to this one are about an older position."""
         self.needs_snapshot = False
@@ -113,6 +116,11 @@ class Replication:
     def acked(self, peer: NodeId) -> int:
         return self._followers[peer].acked
 
+    def level(self, peer: NodeId) -> int:
+        """The last entry that `peer` has both synced and applied, as far as it told."""
+        follower = self._followers[peer]
+        return min(follower.acked, follower.applied)
+
     @property
     def all_have_answered(self) -> bool:
         """Every follower has replied in this leadership, so nobody is in a later term from before.
@@ -134,6 +142,7 @@ class Replication:
         """
         follower = self._followers[peer]
         follower.learns, follower.answered = False, True
+        follower.applied = reply.applied_index
         index = reply.next_index - 1
         if reply.success:
             if index > self._log.last_index:

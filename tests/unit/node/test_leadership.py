@@ -16,7 +16,7 @@ class Led:
         self.partition = FakePartition(0, 1, replicas)
         self.group = self.partition.group
         self.group.leader = 1
-        self.group.acknowledged = {2: 1000, 3: 990}
+        self.group.levels = {2: 1000, 3: 990}
         self.turns: list[Partition] = []
         self.disk_is_stuck = False
         self.leadership = Leadership(
@@ -51,7 +51,7 @@ def test_a_caught_up_preferred_replica_gets_its_partition_back() -> None:
 
 def test_a_replica_that_is_behind_gets_nothing() -> None:
     led = Led()
-    led.group.acknowledged[2] = 900
+    led.group.levels[2] = 900
     led.pass_seconds(60)
     assert not led.group.transfers
 
@@ -96,7 +96,7 @@ def test_a_broken_replica_moves_nothing() -> None:
 
 async def test_before_a_stop_the_most_advanced_replica_takes_over() -> None:
     led = Led((1, 2, 3))
-    led.group.acknowledged = {2: 990, 3: 1000}
+    led.group.levels = {2: 990, 3: 1000}
 
     def take_over(_: Partition) -> None:
         led.group.leader = 3

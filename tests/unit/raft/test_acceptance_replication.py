@@ -41,8 +41,8 @@ def test_row_02_what_a_message_hid_is_in_sight_again_after_a_failure() -> None:
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [
-        (messages.APPEND_REPLY, [1, 2, False, True]),
-        (messages.APPEND_PROGRESS, [1, 2, False, True]),
+        (messages.APPEND_REPLY, [1, 2, False, True, 0]),
+        (messages.APPEND_PROGRESS, [1, 2, False, True, 0]),
         (messages.PROBE_REPLY, [1]),
     ],
 )
