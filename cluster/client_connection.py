@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -25,6 +26,9 @@ _PORTION_BYTES = 4 << 10
 """Of what was read, turned into requests at a time: they take several times as much memory."""
 _REQUEST_BYTES = 512
 """What a request takes beside its content."""
+_SYSTEM_BYTES = 128 << 10
+"""What the system may keep of a connection that is not read. By itself it grows to megabytes, and
+when a crowd of clients has gone, the node would be busy with what they have left there."""
 
 
 class ConnectionOwner(AnswerOwner, Protocol):
@@ -106,6 +110,9 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        connected = cast("socket.socket | None", transport.get_extra_info("socket"))
+        if connected is not None:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SYSTEM_BYTES)
         self._answers = ClientAnswers(
             self._gateway,
             self._transport,

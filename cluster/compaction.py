@@ -181,12 +181,16 @@ class Compaction:
             needed_from = partition.transfer.needed_from
             if needed_from is not None and index > needed_from and in_use <= 2 * bound:
                 continue
+            if index > partition.group.applied_index:
+                # Its state needs these entries, whatever a snapshot holds that it was sent: a full
+                # disk keeps it from applying what is committed.
+                continue
             latest = partition.snapshots.latest
             if latest is not None and index <= latest.last_index:
                 wal.group(number).compact(index)
                 self._next_look = 0.0
                 self._request_turn(partition)
-            elif index <= partition.group.applied_index:
+            else:
                 self._take(number, partition)
                 return
         if wal.plan_release():

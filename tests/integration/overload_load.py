@@ -5,6 +5,7 @@ many times what three nodes can serve.
 """
 
 import asyncio
+import socket
 from collections import Counter
 from dataclasses import dataclass, field
 from struct import Struct
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 NAMESPACE = b"overload"
 DEADLINE_MS = 5_000
 _STEP_S = 0.01
-_UNSENT_MAX = 256 << 10
+_UNSENT_MAX = 64 << 10
 """What waits in a client; past it the node takes no more, and nothing is added for a while."""
 _LENGTH = Struct("<I")
 _LENGTH_AT, _REVISION_AT, _STATUS_AT = 4, 20, 21
@@ -132,6 +133,9 @@ class OpenConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        connected = cast(socket.socket, transport.get_extra_info("socket"))
+        # Else the system takes megabytes that the nodes would still have to serve at the end.
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT_MAX)
         if not self._reads:
             self._transport.pause_reading()
         self.send(self._frame * self.window, self.window)
