@@ -43,13 +43,13 @@ pytest: $(STAMP) ## all tests
 docs: $(STAMP) ## run every example and command of the documentation
 	@$(BIN)/pytest tests/docs --numprocesses auto $(ARGS)
 
-simulate: $(STAMP) ## simulated clusters from fresh seeds (SEEDS=1000, SEED=42 to replay one)
-	@$(BIN)/pytest tests/simulation --numprocesses auto $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200))
+simulate: $(STAMP) ## simulated clusters from fresh seeds (SEEDS=1000, JOBS=2, SEED=42 to replay one)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --jobs $(or $(JOBS),1))
 
 chaos: $(STAMP) ## real nodes under faults, and a verdict (MINUTES=15, SEED=42 for the same faults)
 	@$(BIN)/pytest tests/chaos --long -k test_for_minutes --minutes $(or $(MINUTES),15) $(if $(SEED),--seed $(SEED))
 
-bench: $(STAMP) ## KV put and get, failover or client cost against a cluster that it starts (ARGS="--help")
+bench: $(STAMP) ## KV put and get, failover, endurance, recovery, client cost against a cluster that it starts (ARGS="--help")
 	@$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove the virtual environment and caches

@@ -1,19 +1,32 @@
-"""`python -m bench`: KV put and get, failover, and what a call costs the client, against a cluster
-that it starts.
+"""`python -m bench`: KV put and get, failover, endurance, recovery, and what a call costs the
+client, against a cluster that it starts.
 """
 
 import argparse
 import json
 import statistics
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
 
 from bench.client_cost import run_client_cost
 from bench.cluster_view import leaders_of, wait_until_led
+from bench.endurance import run_endurance
 from bench.failover import run_failover
 from bench.load import Sample, Workload, preload, run_load
 from bench.local_cluster import LocalCluster
+from bench.measured_cluster import MeasuredCluster
+from bench.plot import CannotDrawError, check_can_draw, draw
+from bench.recovery import SCENARIOS, RecoveryPlan, run_recovery
+from bench.report import (
+    PageError,
+    check_marks,
+    endurance_table,
+    recovery_tables,
+    write_between_marks,
+)
 
 _TITLE = (
     f"{'operation':<10} {'clients':<10} {'outstanding':>11} {'ops/s':>9} {'p50 ms':>8}"
@@ -21,9 +34,16 @@ _TITLE = (
 )
 
 
+_KEYS, _ENDURANCE_KEYS = 100_000, 20_000
+_OUTSTANDING, _ENDURANCE_OUTSTANDING = [1, 64, 512], 256
+
+
 def main() -> None:
     options = _parse()
-    with LocalCluster(options.nodes, options.partitions, options.dir) as cluster:
+    _refuse_what_cannot_end_well(options)
+    with MeasuredCluster(
+        options.nodes, options.partitions, options.dir, settings=tuple(options.setting)
+    ) as cluster:
         if options.failover:
             uvloop.run(run_failover(cluster, options.failover))
         elif options.client_cost:
@@ -31,17 +51,69 @@ def main() -> None:
                 cluster, operations=options.client_cost, repetitions=options.repetitions
             )
             _write(rows, options.json)
+        elif options.endurance:
+            _endure(cluster, options)
+        elif options.recovery is not None:
+            _recover(cluster, options)
         else:
             uvloop.run(_run(cluster, options))
+
+
+def _endure(cluster: MeasuredCluster, options: argparse.Namespace) -> None:
+    rows = uvloop.run(
+        run_endurance(
+            cluster,
+            minutes=options.endurance,
+            keys=options.keys or _ENDURANCE_KEYS,
+            value_bytes=options.value_bytes,
+            outstanding=(options.outstanding or [_ENDURANCE_OUTSTANDING])[0],
+        )
+    )
+    _write(rows, options.json)
+    table = endurance_table(rows)
+    print(table)
+    if options.page:
+        write_between_marks(options.page, "endurance", table)
+    if options.plot:
+        draw(rows, options.plot)
+
+
+def _refuse_what_cannot_end_well(options: argparse.Namespace) -> None:
+    """Before the run, which is long."""
+    try:
+        if options.plot:
+            check_can_draw()
+        if options.page:
+            check_marks(options.page, "endurance" if options.endurance else "recovery")
+    except (CannotDrawError, PageError) as error:
+        sys.exit(f"bench: {error}")
+
+
+def _recover(cluster: MeasuredCluster, options: argparse.Namespace) -> None:
+    plan = RecoveryPlan(
+        keys=options.keys or RecoveryPlan.keys,
+        value_bytes=options.value_bytes,
+        rate=options.rate,
+        missed_writes=options.missed_writes,
+        window_s=options.window,
+    )
+    rows = uvloop.run(run_recovery(cluster, plan, options.recovery or list(SCENARIOS)))
+    _write(rows, options.json)
+    if options.page:
+        write_between_marks(options.page, "recovery", recovery_tables(rows))
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--partitions", type=int, default=8)
-    parser.add_argument("--keys", type=int, default=100_000)
+    parser.add_argument(
+        "--keys", type=int, help="100000; of --endurance 20000, of --recovery 1000000"
+    )
     parser.add_argument("--value-bytes", type=int, default=128)
-    parser.add_argument("--outstanding", type=_numbers, default=[1, 64, 512])
+    parser.add_argument(
+        "--outstanding", type=_numbers, help="1,64,512; of --endurance 256 over all partitions"
+    )
     parser.add_argument("--operations", type=lambda text: text.split(","), default=["put", "get"])
     parser.add_argument(
         "--clients", type=lambda text: text.split(","), default=["leaders", "spread"]
@@ -50,6 +122,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--warmup", type=float, default=1.0, help="seconds before it")
     parser.add_argument("--repetitions", type=int, default=3, help="the median is reported")
     parser.add_argument("--dir", type=Path, help="where the data directories are made")
+    parser.add_argument("--setting", action="append", default=[], help="FLO_...=... for the nodes")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
     parser.add_argument("--failover", type=int, metavar="TRIALS", help="measure kill -9 instead")
     parser.add_argument(
@@ -60,7 +133,26 @@ def _parse() -> argparse.Namespace:
         metavar="OPERATIONS",
         help="measure the CPU time of clients instead, ours beside others",
     )
+    _add_long_ones(parser)
     return parser.parse_args()
+
+
+def _add_long_ones(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--endurance", type=float, metavar="MINUTES", help="puts for so long, looked at each second"
+    )
+    parser.add_argument("--plot", type=Path, help="draw --endurance to this .svg or .png")
+    parser.add_argument(
+        "--recovery",
+        nargs="*",
+        choices=list(SCENARIOS),
+        metavar="SCENARIO",
+        help=f"a node that comes back: {', '.join(SCENARIOS)}; all of them, in this order",
+    )
+    parser.add_argument("--rate", type=int, default=RecoveryPlan.rate, help="requests a second")
+    parser.add_argument("--missed-writes", type=int, default=RecoveryPlan.missed_writes)
+    parser.add_argument("--window", type=float, default=RecoveryPlan.window_s, help="seconds")
+    parser.add_argument("--page", type=Path, help="also write tables between its marks")
 
 
 def _numbers(text: str) -> list[int]:
@@ -70,15 +162,14 @@ def _numbers(text: str) -> list[int]:
 async def _run(cluster: LocalCluster, options: argparse.Namespace) -> None:
     await wait_until_led(cluster)
     addresses = {node: ("127.0.0.1", port) for node, port in cluster.client_ports.items()}
-    puts = Workload.puts(
-        keys=options.keys, value_bytes=options.value_bytes, partitions=options.partitions
-    )
+    keys = options.keys or _KEYS
+    puts = Workload.puts(keys=keys, value_bytes=options.value_bytes, partitions=options.partitions)
     workloads = {
         "put": puts,
-        "get": Workload.gets(keys=options.keys, partitions=options.partitions),
+        "get": Workload.gets(keys=keys, partitions=options.partitions),
     }
     print(
-        f"{options.nodes} nodes, {options.partitions} partitions, {options.keys} keys,"
+        f"{options.nodes} nodes, {options.partitions} partitions, {keys} keys,"
         f" {options.value_bytes}-byte values, every write synced before it is acknowledged"
     )
     print(_TITLE, flush=True)
@@ -86,7 +177,7 @@ async def _run(cluster: LocalCluster, options: argparse.Namespace) -> None:
     rows: list[dict[str, object]] = []
     for operation in options.operations:
         for clients in options.clients:
-            for outstanding in options.outstanding:
+            for outstanding in options.outstanding or _OUTSTANDING:
                 samples = [
                     await run_load(
                         addresses,
@@ -106,7 +197,7 @@ async def _run(cluster: LocalCluster, options: argparse.Namespace) -> None:
     _write(rows, options.json)
 
 
-def _write(rows: list[dict[str, object]], path: Path | None) -> None:
+def _write(rows: Sequence[object], path: Path | None) -> None:
     if path:
         path.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -18,8 +18,11 @@ class Replica(TypedDict):
     replicas: list[int]
     """The preferred leader first."""
     leader: int
+    term: int
     role: str
     takes_part: bool
+    learning: bool
+    broken: str | None
     commit_index: int
     applied_index: int
 
@@ -40,9 +43,9 @@ def ask(port: int, body: Body, timeout_s: float = 5.0) -> Result:
                 return answer.result
 
 
-def replicas_of(port: int) -> list[Replica]:
-    """The partitions as the node on `port` sees them."""
-    status = cast(ClusterStatus, ask(port, ClusterStatusRequest()))
+def replicas_of(port: int, timeout_s: float = 5.0) -> list[Replica]:
+    """The partitions as the node on `port` sees them. Raises as `ask` does."""
+    status = cast(ClusterStatus, ask(port, ClusterStatusRequest(), timeout_s))
     return cast(list[Replica], json.loads(status.document)["partitions"])
 
 
@@ -72,3 +75,10 @@ async def wait_until_led(cluster: LocalCluster) -> None:
     """Returns once all nodes take part and every partition has a leader."""
     await wait_until_founded(cluster)
     await leaders_of(cluster)
+
+
+async def until_balanced(cluster: LocalCluster) -> None:
+    """Waits until every node leads something, as far as there are partitions for that."""
+    leading = min(len(cluster.client_ports), cluster.partitions)
+    while len(set((await leaders_of(cluster)).values())) < leading:
+        await asyncio.sleep(0.2)

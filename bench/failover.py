@@ -11,7 +11,7 @@ import statistics
 import time
 from functools import partial
 
-from bench.cluster_view import leaders_of
+from bench.cluster_view import leaders_of, until_balanced
 from bench.load import LoadConnection, Sample, Workload
 from bench.local_cluster import LocalCluster
 
@@ -49,7 +49,7 @@ async def run_failover(cluster: LocalCluster, trials: int) -> None:
     """Prints each trial, then median and maximum, in seconds."""
     values: list[float] = []
     for trial in range(trials):
-        await _until_balanced(cluster)
+        await until_balanced(cluster)
         victim = sorted(cluster.client_ports)[trial % len(cluster.client_ports)]
         value, led = await _trial(cluster, victim)
         values.append(value)
@@ -89,9 +89,3 @@ async def _trial(cluster: LocalCluster, victim: int) -> tuple[float, int]:
         connection.close()
     gaps = [writer.longest_gap_s(killed_at) for writer in writers]
     return max(_TIMEOUT_S if gap is None else gap for gap in gaps), len(led)
-
-
-async def _until_balanced(cluster: LocalCluster) -> None:
-    """Waits until every node leads something, so that each trial kills a leader."""
-    while set((await leaders_of(cluster)).values()) != set(cluster.client_ports):
-        await asyncio.sleep(0.2)

@@ -6,6 +6,7 @@ an answer comes.
 """
 
 import asyncio
+import itertools
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -20,14 +21,16 @@ from flo.wire.registry import OP_OF_REQUEST
 from flo.wire.routing import partition_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _HEADER_BYTES = 32
 _LENGTH = Struct("<I")
 _LENGTH_AT, _STATUS_AT = 4, 21
 _OK = 0
 _NAMESPACE = b"bench"
-_PRELOAD_OUTSTANDING = 256
+_PRELOAD_OUTSTANDING = 768
+_PRELOAD_BYTES = 8 << 20
+"""Outstanding: what is large must not wait until it is refused."""
 
 
 @dataclass
@@ -44,7 +47,10 @@ class Sample:
         return len(self.latencies) / self.seconds
 
     def percentile_ms(self, percent: float) -> float:
+        """0 when nothing was answered."""
         ordered = sorted(self.latencies)
+        if not ordered:
+            return 0.0
         return 1000 * ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
@@ -63,6 +69,12 @@ class Workload:
     def gets(cls, *, keys: int, partitions: int) -> "Workload":
         return cls._encode(partitions, [KvGet(_NAMESPACE, key) for key in _keys(keys)])
 
+    def some(self, keys: int) -> "Workload":
+        """About as many of its requests, from everywhere among them."""
+        total = sum(map(len, self.frames.values()))
+        step = max(1, total // keys)
+        return Workload({number: frames[::step] for number, frames in self.frames.items()})
+
     @classmethod
     def _encode(cls, partitions: int, bodies: "list[KvPut] | list[KvGet]") -> "Workload":
         frames: dict[int, list[bytes]] = {number: [] for number in range(partitions)}
@@ -74,6 +86,19 @@ class Workload:
 
 def _keys(count: int) -> list[bytes]:
     return [b"key-%012d" % number for number in range(count)]
+
+
+def split_answers(data: bytes) -> tuple[list[bool], bytes]:
+    """Whether each of the answers says ok, and the beginning of the next one."""
+    succeeded: list[bool] = []
+    at, size = 0, len(data)
+    while size - at >= _HEADER_BYTES:
+        end = at + _HEADER_BYTES + _LENGTH.unpack_from(data, at + _LENGTH_AT)[0]
+        if end > size:
+            break
+        succeeded.append(data[at + _STATUS_AT] == _OK)
+        at = end
+    return succeeded, data[at:]
 
 
 class LoadConnection(asyncio.Protocol):
@@ -101,23 +126,16 @@ class LoadConnection(asyncio.Protocol):
         self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        data = self._rest + data if self._rest else data
-        at, size, answered = 0, len(data), 0
+        succeeded, self._rest = split_answers(self._rest + data if self._rest else data)
         now = time.perf_counter()
         sample, sent = self._sample, self._sent
-        while size - at >= _HEADER_BYTES:
-            end = at + _HEADER_BYTES + _LENGTH.unpack_from(data, at + _LENGTH_AT)[0]
-            if end > size:
-                break
+        for ok in succeeded:
             waited = now - sent.popleft()
-            if data[at + _STATUS_AT] == _OK:
+            if ok:
                 sample.latencies.append(waited)
             else:
                 sample.errors += 1
-            answered += 1
-            at = end
-        self._rest = data[at:]
-        self._send(answered)
+        self._send(len(succeeded))
 
     def _send(self, count: int) -> None:
         frames: list[bytes] = []
@@ -146,7 +164,6 @@ async def run_load(
     `cpu_seconds` is read at both ends of the window. `leaders` maps partitions to the node to
     send to; without it every node gets any key.
     """
-    loop = asyncio.get_running_loop()
     rng = Random(outstanding)
     sample = Sample()
     running = True
@@ -158,11 +175,10 @@ async def run_load(
         def next_frame(frames: list[bytes] = frames) -> bytes | None:
             return rng.choice(frames) if running else None
 
-        make = partial(LoadConnection, next_frame, sample)
-        _, protocol = await loop.create_connection(make, *addresses[node])
-        connections.append((protocol, share))
-    for protocol, share in connections:
-        protocol.start(share)
+        connection = await connect_load(addresses[node], next_frame, sample)
+        connections.append((connection, share))
+    for connection, share in connections:
+        connection.start(share)
     await asyncio.sleep(warmup_s)
     sample.latencies.clear()
     sample.errors = 0
@@ -175,33 +191,58 @@ async def run_load(
         sample.errors,
     )
     running = False
-    for protocol, _ in connections:
-        protocol.close()
-    await asyncio.gather(*(protocol.lost for protocol, _ in connections))
+    await close_load([connection for connection, _ in connections])
     return measured
 
 
 async def preload(
-    addresses: "dict[int, tuple[str, int]]", workload: Workload, leaders: dict[int, int]
+    addresses: "dict[int, tuple[str, int]]",
+    workload: Workload,
+    leaders: dict[int, int],
+    *,
+    count: int | None = None,
 ) -> None:
-    """Sends every request once. RuntimeError when one of them fails."""
-    loop = asyncio.get_running_loop()
+    """Sends every request once, or the first `count` of them, beginning anew after the last.
+
+    All partitions are loaded at the same time. RuntimeError when a request fails.
+    """
     sample = Sample()
+    total = 0
     connections: list[LoadConnection] = []
-    for node in set(leaders.values()):
-        frames = iter(_frames_of(workload, node, leaders))
-        make = partial(LoadConnection, partial(next, frames, None), sample)
-        _, protocol = await loop.create_connection(make, *addresses[node])
-        connections.append(protocol)
-        protocol.start(_PRELOAD_OUTSTANDING)
-    total = sum(len(frames) for frames in workload.frames.values())
+    longest = max(len(frame) for frames in workload.frames.values() for frame in frames)
+    outstanding = min(_PRELOAD_OUTSTANDING, _PRELOAD_BYTES // longest)
+    each = max(1, outstanding // len(workload.frames))
+    for partition, frames in workload.frames.items():
+        own = len(frames) if count is None else count // len(workload.frames)
+        total += own
+        rest = itertools.islice(itertools.cycle(frames), own)
+        connection = await connect_load(
+            addresses[leaders[partition]], partial(next, rest, None), sample
+        )
+        connection.start(each)
+        connections.append(connection)
     while len(sample.latencies) < total:
-        if sample.errors or any(protocol.lost.done() for protocol in connections):
+        if sample.errors or any(connection.lost.done() for connection in connections):
             raise RuntimeError(f"preloading failed: {sample.errors} of {total} requests refused")
         await asyncio.sleep(0.05)
-    for protocol in connections:
-        protocol.close()
-    await asyncio.gather(*(protocol.lost for protocol in connections))
+    await close_load(connections)
+
+
+async def connect_load(
+    address: tuple[str, int], next_frame: "Callable[[], bytes | None]", sample: Sample
+) -> LoadConnection:
+    """A connection that sends nothing before its `start`."""
+    loop = asyncio.get_running_loop()
+    make = partial(LoadConnection, next_frame, sample)
+    _, connection = await loop.create_connection(make, *address)
+    return connection
+
+
+async def close_load(connections: "Iterable[LoadConnection]") -> None:
+    """Closes them all, whatever they wait for."""
+    for connection in connections:
+        connection.close()
+    await asyncio.gather(*(connection.lost for connection in connections))
 
 
 def _shares(nodes: list[int], leaders: dict[int, int] | None, outstanding: int) -> dict[int, int]:

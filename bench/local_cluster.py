@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from cluster.testing import free_ports
 
@@ -43,7 +44,7 @@ class LocalCluster:
         self.peer_ports = dict(enumerate(ports[nodes:], start=1))
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
-    def __enter__(self) -> "LocalCluster":
+    def __enter__(self) -> Self:
         try:
             for node in self.client_ports:
                 self.start(node)

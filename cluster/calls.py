@@ -248,7 +248,8 @@ class Call:
 
 
 _NOT_RUN: dict[int, str] = {
-    Reason.SHARD_BUSY: "the partition has too many commands waiting: try again later",
+    Reason.SHARD_BUSY: "the partition has too many commands waiting, or its leader's log is too"
+    " long: try again later",
     Reason.WRITES_STOPPED: "the leader's disk is full: it goes on when there is room again",
     Reason.TOO_MANY_PROPOSALS: "the session keeps too many unanswered commands",
     Reason.TOO_MANY_WAITERS: "the partition has too many sessions, or too many calls that wait",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from cluster.log_guard import LogGuard
 from cluster.state.errors import CorruptState
 from cluster.storage.snapshots import SnapshotDamaged
 from cluster.storage.wal_errors import WalFailed
@@ -109,6 +110,7 @@ class Compaction:
         self._request_turn = request_turn
         self._on_failure = on_failure
         self._log_bytes_max = log_bytes_max
+        self._guard = LogGuard(wal, partitions, log_bytes_max)
         self._busy = False
         self._stopped = False
         self._next_look = 0.0
@@ -120,10 +122,12 @@ class Compaction:
 
     def tick(self) -> None:
         """Goes on with what is to be done, one job at a time."""
-        if self._busy or self._stopped:
+        if self._stopped:
             return
         try:
-            self._go_on()
+            self._guard.look(busy=self._busy)
+            if not self._busy:
+                self._go_on()
         except WalFailed:
             self._stopped = True  # The node is about to stop for it.
 
@@ -163,7 +167,7 @@ class Compaction:
 
     def _bound_log(self) -> None:
         wal = self._wal
-        bound = max(self._log_bytes_max, self._host.state_bytes() // 2)
+        bound = self._guard.bound = max(self._log_bytes_max, self._host.state_bytes() // 2)
         in_use = wal.bytes_in_use
         if in_use <= bound:
             return
@@ -177,12 +181,16 @@ class Compaction:
             needed_from = partition.transfer.needed_from
             if needed_from is not None and index > needed_from and in_use <= 2 * bound:
                 continue
+            if index > partition.group.applied_index:
+                # Its state needs these entries, whatever a snapshot holds that it was sent: a full
+                # disk keeps it from applying what is committed.
+                continue
             latest = partition.snapshots.latest
             if latest is not None and index <= latest.last_index:
                 wal.group(number).compact(index)
                 self._next_look = 0.0
                 self._request_turn(partition)
-            elif index <= partition.group.applied_index:
+            else:
                 self._take(number, partition)
                 return
         if wal.plan_release():
@@ -232,6 +240,8 @@ class Compaction:
         if info.last_index <= partition.group.commit_index:
             partition.transfer.received_in_vain()
             return
+        # Whatever failed before: from here on the partition serves nothing until it is installed.
+        self._not_before.pop(number, None)
         partition.retire(INSTALLING)
         _set_log_to(self._wal.group(number), info)
         self._installing[number] = self._wal.lsn

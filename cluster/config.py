@@ -41,24 +41,35 @@ class Limits:
     batch_bytes_max: int = 1 << 20
     """Commands of one log entry; a larger single command travels alone."""
     batch_commands_max: int = 1024
+    partition_wait_s: float = 1.0
+    """By the present pace of a partition; what would wait for longer is refused."""
     partition_commands_max: int = 65_536
-    """Commands that wait in one partition, proposed or not."""
+    """Commands that wait in one partition, proposed or not, whatever its pace."""
     partition_bytes_max: int = 64 << 20
     partition_waiting_max: int = 10_000
     """Calls that wait in one partition for something to come."""
     connection_requests_max: int = 4_096
     """Unanswered requests of one client connection; then it is not read until some are."""
     connection_unsent_bytes_max: int = 64 << 20
-    """Answers a client does not read; past this, or after the stall time, it is cut off."""
+    """Answers a client has not read; past this its reads are refused, and if it takes nothing for
+    the stall time it is cut off."""
     connection_stall_s: float = 30.0
     connection_close_s: float = 2.0
     """How long a node that stops waits for its clients to take their last answers."""
     connections_max: int = 10_000
-    calls_bytes_max: int = 256 << 20
-    """What the unanswered writes of one node carry."""
-    calls_max: int = 200_000
+    requests_bytes_max: int = 64 << 20
+    """Requests of all clients that came in part, or wait to be run; past this large ones are read
+    one after the other."""
+    answers_bytes_max: int = 128 << 20
+    """Answers of all clients that wait to be read; past this reads are refused."""
+    calls_bytes_max: int = 128 << 20
+    """What the unanswered writes of one node carry; apart from it, what waits in the partitions
+    that it leads."""
+    calls_max: int = 50_000
     """Unanswered calls of one node."""
-    apply_bytes_per_turn: int = 4 << 20
+    peer_calls_max: int = 4_096
+    """Calls on their way to one other node."""
+    apply_bytes_per_turn: int = 256 << 10
     scan_page_bytes_max: int = 200_000
     log_bytes_max: int = 256 << 20
     """The log is compacted past this, or past half of what the states take when that is more."""
@@ -193,6 +204,7 @@ class NodeConfig:
         self.limits.check_order("value_bytes_max", "partition_bytes_max")
         self.limits.check_order("value_bytes_max", "calls_bytes_max")
         self.limits.check_order("answer_bytes_max", "connection_unsent_bytes_max")
+        self.limits.check_order("answer_bytes_max", "answers_bytes_max")
 
     def _check_founding(self) -> None:
         ids = [member.node_id for member in self.members]

@@ -17,6 +17,7 @@ import lmdb
 
 from cluster.clock import SystemClock
 from cluster.compaction import restore_point
+from cluster.damage import DataDamagedError, state_folder
 from cluster.errors import StartError
 from cluster.founding import DataDirectory, FoundingParameters
 from cluster.peers.secret import secret_fingerprint
@@ -25,7 +26,7 @@ from cluster.replica import Replica
 from cluster.sealed_files import DataDirectoryError
 from cluster.state.errors import CorruptState, StoreFull
 from cluster.state.machine import StateMachine
-from cluster.storage.files import DirectoryInUse, DiskStorage
+from cluster.storage.files import DirectoryInUse, DiskStorage, SyncFailed, sync_path
 from cluster.storage.lmdb_store import LmdbStore, read_boot_id
 from cluster.storage.snapshots import DiskSnapshots, SnapshotDamaged
 from cluster.storage.wal import Wal
@@ -67,8 +68,17 @@ class NodeData:
                 if config.node_id in nodes
             ]
             self.snapshots = {number: self._open_snapshots(number) for number in numbers}
-            self.replicas = {number: self._open_replica(number) for number in numbers}
-        except (DirectoryInUse, WalDamaged, CorruptState, SnapshotDamaged) as error:
+            self.replicas = {number: self._open_undamaged(number) for number in numbers}
+        except WalDamaged as error:
+            self.close()
+            raise DataDamagedError(
+                f"{self._path / 'wal' / error.file} is damaged at byte {error.offset}:"
+                f" {error.reason}"
+            ) from error
+        except SnapshotDamaged as error:
+            self.close()
+            raise DataDamagedError(str(error)) from error
+        except (DirectoryInUse, SyncFailed) as error:
             self.close()
             raise StartError(str(error)) from error
         except (OSError, lmdb.Error, StoreFull) as error:
@@ -83,10 +93,11 @@ class NodeData:
         if path.exists():
             return  # Its name is safe: opening the directory has synced that.
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-            os.fsync(descriptor)
-            os.close(descriptor)
-            _sync_directory(self.directory.path)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+            sync_path(path)
+            sync_path(self.directory.path)
+        except SyncFailed as error:
+            raise StartError(str(error)) from error
         except OSError as error:
             raise StartError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -110,7 +121,7 @@ class NodeData:
                 " Restore the directory, or leave the node stopped: the others go on without it"
             )
         self._storage = DiskStorage(str(folder))
-        return Wal.open(self._storage, config.wal)
+        return Wal.open(self._storage, config.wal, where=str(folder))
 
     def state_bytes(self) -> int:
         """What the states of all partitions take on the disk."""
@@ -130,6 +141,13 @@ class NodeData:
         folder = self._path / "snapshots" / f"{number:04d}"
         return DiskSnapshots(folder, lambda descriptor: self._stores[number].copy_to(descriptor))
 
+    def _open_undamaged(self, number: int) -> Replica:
+        try:
+            return self._open_replica(number)
+        except CorruptState as error:
+            self.close()
+            raise DataDamagedError(str(error), number) from error
+
     def _open_replica(self, number: int) -> Replica:
         """From the state there is; from the snapshot when that is older than the log, or gone."""
         replica = self._open_store(number, None)
@@ -140,8 +158,7 @@ class NodeData:
             raise SnapshotDamaged(
                 f"{self.snapshots[number].folder} lacks the snapshot of entry {base_index} or a"
                 f" later one: the state ends with entry {applied_index}, and the log no longer"
-                " holds what is between them. Restore the folder; or, if it is lost, move the data"
-                " directory away and start this node on an empty one with --repair"
+                " holds what is between them"
             )
         if latest is None or not restore_point(self.wal, number, latest, applied_index):
             return replica
@@ -157,10 +174,15 @@ class NodeData:
         return self._open_store(number, self.snapshots[number].verified_path())
 
     def _open_store(self, number: int, source: Path | None) -> Replica:
-        path = self._path / "state" / f"{number:04d}"
-        store = LmdbStore(path, map_bytes=self._map_bytes, boot_id=self._boot_id(), source=source)
-        self._stores[number] = store
-        return Replica(store, StateMachine())
+        path = state_folder(self._path, number)
+        try:
+            store = LmdbStore(
+                path, map_bytes=self._map_bytes, boot_id=self._boot_id(), source=source
+            )
+            self._stores[number] = store
+            return Replica(store, StateMachine())
+        except CorruptState as error:
+            raise CorruptState(f"partition {number}, {path / 'data.mdb'}: {error}") from error
 
 
 def _open_directory(config: "NodeConfig") -> DataDirectory:
@@ -178,9 +200,3 @@ def _has_segments(folder: Path) -> bool:
     return folder.is_dir() and any(
         segment_sequence(path.name) is not None for path in folder.iterdir()
     )
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    os.fsync(descriptor)
-    os.close(descriptor)

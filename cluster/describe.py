@@ -115,7 +115,7 @@ class NodeDescription:
             "waiting": partition.unanswered,
             "commands": partition.commands_applied,
             "reads": partition.reads_served,
-            "disk_full": partition.disk_full,
+            "disk_full": partition.disk_full or partition.log_full,
             "broken": partition.broken,
         }
         if digest:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, cast
 
+from cluster import refusals
 from cluster.calls import Call, Outcome, Wait, WaiterElsewhere
 from cluster.node_sessions import NodeSession
 from cluster.raft.types import NodeId
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 
 _BUCKET_S = 0.05
 _REDIRECTS_MAX = 3
-_RETRIES_PER_TICK = 4096
-"""Parked calls of one partition that a tick tries again: while there is no leader, all of them
-would come back at once."""
+_RETRIES, _RETRIES_PER_TICK = 4096, 256
+"""Parked calls of one partition that are tried again at once when there is news, and by a tick.
+Without a leader, or without room on the way to it, all of them would only come back."""
+_PARKED_MAX = 1024
+"""Calls of one partition that wait for a way to its leader which is there but busy."""
 
 
 class Dispatcher:
@@ -72,6 +75,7 @@ class Dispatcher:
         args: tuple[object, ...],
         context: "CallContext | None",
         done: Callable[[Outcome], None],
+        *,
         wait: Wait | None = None,
     ) -> Call | None:
         """Runs a command exactly once, or says that it did not run, or that nobody knows.
@@ -84,7 +88,7 @@ class Dispatcher:
         if self.unanswered_bytes + size > self._limits.calls_bytes_max:
             done(Refusal(Reason.SHARD_BUSY, Ran.NO, "this node has too many bytes waiting"))
             return None
-        call = self._call(partition, code, args, context, done, wait)
+        call = self._call(partition, code, args, context, done, wait=wait)
         if call is None:
             return None
         call.is_write = True
@@ -108,13 +112,14 @@ class Dispatcher:
         args: tuple[object, ...],
         context: "CallContext | None",
         done: Callable[[Outcome], None],
+        *,
         wait: Wait | None = None,
     ) -> Call | None:
         """A linearizable read, or one of a local replica when the context allows it.
 
         The call is returned while it is unanswered.
         """
-        call = self._call(partition, code, args, context, done, wait)
+        call = self._call(partition, code, args, context, done, wait=wait)
         if call is None:
             return None
         call.stale = wait is None and context is not None and context.stale
@@ -136,16 +141,9 @@ class Dispatcher:
         """
 
         def done(outcome: Outcome) -> None:
-            if not isinstance(outcome, Refusal):
-                waiter.on_result(outcome)
-            elif outcome.ran is not Ran.NO:
-                waiter.on_unknown()
-            elif outcome.reason is Reason.LEADER_UNKNOWN:
-                waiter.on_not_leader(self.leader_of(partition))
-            else:
-                waiter.on_result((outcome.reason,))
+            refusals.tell_peer(waiter, outcome, self.leader_of(partition))
 
-        call = self._call(partition, code, args, None, done, wait)
+        call = self._call(partition, code, args, None, done, wait=wait)
         if call is None:
             return None
         call.of_peer = True
@@ -245,21 +243,12 @@ class Dispatcher:
         partition = call.partition
         replicas = self._replicas[partition]
         if call.is_write and (call.ambiguous or call.in_progress):
-            return Refusal(
-                Reason.ANSWER_LOST,
-                Ran.UNKNOWN,
-                f"partition {partition} did not answer in time; the command may have run",
-            )
-        reachable = [node for node in replicas if self._is_reachable(node)]
-        missing = sorted(node for node in replicas if node not in reachable)
-        if len(reachable) <= len(replicas) // 2:
-            message = (
-                f"no leader for partition {partition}: nodes {_listed(missing)} are unreachable,"
-                f" {len(replicas) // 2 + 1} of {len(replicas)} are needed"
-            )
-        else:
-            message = f"no leader for partition {partition} answered in time: try again"
-        return Refusal(Reason.LEADER_UNKNOWN, Ran.NO, message)
+            return refusals.answer_lost(partition)
+        leader = self.leader_of(partition)
+        if leader and self._is_reachable(leader):
+            return refusals.busy_way(partition, leader)
+        missing = [node for node in replicas if not self._is_reachable(node)]
+        return refusals.no_leader(partition, len(replicas), missing)
 
     def forget(self, call: Call) -> None:
         self.unanswered -= 1
@@ -285,7 +274,7 @@ class Dispatcher:
 
     def _park(self, call: Call) -> None:
         if call.of_peer and not call.ambiguous:
-            call.finish(self.timeout_refusal(call))
+            call.finish(refusals.ASTRAY)
         else:
             self._parked[call.partition].append(call)
 
@@ -296,20 +285,22 @@ class Dispatcher:
         args: tuple[object, ...],
         context: "CallContext | None",
         done: Callable[[Outcome], None],
+        *,
         wait: Wait | None = None,
     ) -> Call | None:
         if self.unanswered >= self._limits.calls_max:
             done(Refusal(Reason.SHARD_BUSY, Ran.NO, "this node has too many requests waiting"))
             return None
         call = Call(self, partition, code, args, done)
-        timeout_s = self._timeout_s
-        if context is not None and context.deadline_ms is not None:
-            timeout_s = min(context.deadline_ms / 1000, 10 * timeout_s)
         now = self._clock.monotonic()
-        call.deadline = now + timeout_s
+        wait_s = 0.0 if wait is None else wait.seconds
+        call.deadline = now + self._timeout_s + wait_s
+        if context is not None and context.deadline_ms is not None:
+            # It is for the whole call, the wait included.
+            timeout_s = min(context.deadline_ms / 1000, 10 * self._timeout_s + wait_s)
+            call.deadline = now + timeout_s
         if wait is not None:
-            call.deadline += wait.seconds
-            call.wait_until = now + wait.seconds
+            call.wait_until = now + wait_s
             call.topics = wait.topics
         number = int(call.deadline / _BUCKET_S)
         bucket = self._buckets.get(number)
@@ -333,12 +324,20 @@ class Dispatcher:
             self._forward(call, self.leader_of(partition))
 
     def _forward(self, call: Call, leader: NodeId) -> None:
+        parked = self._parked[call.partition]
         astray = call.of_peer and not call.ambiguous
-        reachable = leader not in (0, self._node_id)
-        if astray or not reachable or not self._forwarding.forward(call, leader):
+        is_lost = leader in (0, self._node_id) or not self._forwarding.is_connected(leader)
+        if astray or is_lost:
             self._park(call)
-        else:
+        elif self._forwarding.calls_to(leader) < self._limits.peer_calls_max and (
+            self._forwarding.forward(call, leader)
+        ):
             call.in_progress = True
+        elif len(parked) < _PARKED_MAX:
+            parked.append(call)
+        else:
+            busy = refusals.busy_way(call.partition, leader)
+            call.finish(call.refusal(busy.reason, busy.message))
 
     def _submit(self, local: "Partition", call: Call) -> None:
         if not call.is_write:
@@ -374,12 +373,11 @@ class Dispatcher:
     def _is_reachable(self, node: NodeId) -> bool:
         return node == self._node_id or self._forwarding.is_connected(node)
 
-    def _unpark(self, partition: int, most: int | None = None) -> None:
-        """Tries parked calls again, all or the `most` that wait longest."""
+    def _unpark(self, partition: int, most: int = _RETRIES) -> None:
+        """Tries parked calls again, those that wait longest."""
         if self._parked[partition]:
             parked = [call for call in self._parked[partition] if not call.finished]
-            again = parked[:most]
-            self._parked[partition] = parked[len(again) :]
+            again, self._parked[partition] = parked[:most], parked[most:]
             for call in again:
                 if not call.finished:
                     call.redirects = 0
@@ -390,10 +388,10 @@ class Dispatcher:
             session = self._sessions[partition]
             if isinstance(outcome, Refusal) or outcome[0] != 0:
                 waiting = session.failed()
-                if not _timed_out(outcome):
+                if not refusals.is_timeout(outcome):
                     for call in waiting:
                         if not call.finished:
-                            call.finish(_could_not_open(outcome))
+                            call.finish(refusals.no_session(outcome))
                     return
                 # The calls have deadlines of their own, and came later than this one.
             else:
@@ -403,20 +401,3 @@ class Dispatcher:
                     self._try(call)
 
         self.open_session(partition, token, None, done)
-
-
-def _timed_out(outcome: Outcome) -> bool:
-    reasons = (Reason.LEADER_UNKNOWN, Reason.ANSWER_LOST)
-    return isinstance(outcome, Refusal) and outcome.reason in reasons
-
-
-def _could_not_open(outcome: Outcome) -> Refusal:
-    if isinstance(outcome, Refusal):
-        reason, message = outcome.reason, outcome.message
-    else:
-        reason, message = Reason.UNCLASSIFIED, f"the leader answered with code {outcome[0]!r}"
-    return Refusal(reason, Ran.NO, f"no session could be opened: {message}")
-
-
-def _listed(nodes: list[NodeId]) -> str:
-    return " and ".join(str(node) for node in nodes) or "none"

@@ -2,7 +2,7 @@
 
 
 class StartError(Exception):
-    """The node refuses to start; the message says in one line why, and what to do."""
+    """The node refuses to start; the message says why in its first line, and what to do."""
 
 
 class NodeFailedError(Exception):

@@ -1,5 +1,6 @@
 """Calls that travel to the node that leads their partition, and answers that come back."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
@@ -66,6 +67,8 @@ class Forwarding:
         """Calls of other nodes that wait here, by the id they have there."""
         self.wait_here: _WaitHere = _nobody_waits
         """Runs a call of another node that may wait; returns it while it is unanswered."""
+        self._losses: Counter[NodeId] = Counter()
+        """How often the link to each node was lost."""
 
     def is_connected(self, node: NodeId) -> bool:
         return self._network.connected(node)
@@ -93,6 +96,10 @@ class Forwarding:
         self._flush_soon()
         return True
 
+    def calls_to(self, node: NodeId) -> int:
+        """Calls on their way to `node`, for their bound."""
+        return len(self._out.get(node, ()))
+
     def forget(self, call: "Call") -> None:
         """Nobody waits any more for a call that is on its way."""
         node, call_id = call.forwarded_to, call.forwarded_as
@@ -103,6 +110,7 @@ class Forwarding:
 
     def peer_lost(self, node: NodeId) -> None:
         """Whatever was sent to `node` may or may not run."""
+        self._losses[node] += 1
         for call in self._out.pop(node, {}).values():
             if call.wait_until and not call.session:
                 # What it may have been given comes back when the lease is over.
@@ -132,7 +140,7 @@ class Forwarding:
         if partition is None:
             waiter.on_not_leader(0)
         elif mode == _WAIT:
-            self._wait(node, partition_id, code, args, waiter, cast(int, triple[0]))
+            self._wait(waiter, code, args, cast(int, triple[0]))
         elif mode == _WRITE:
             command = cast(Command, (code, *triple, *args))
             if is_transaction_call(code, args):
@@ -147,30 +155,24 @@ class Forwarding:
             self._request_turn(partition)
         elif not is_query(code, args):
             waiter.on_result((Reason.UNKNOWN_OP,))
+        elif not self.has_room(node):
+            waiter.on_unknown()  # Nothing is read that could not be sent.
         elif mode == _STALE:
             partition.read_stale(code, args, waiter)
         else:
             partition.read(code, args, waiter)
             self._request_turn(partition)
 
-    def _wait(
-        self,
-        node: NodeId,
-        partition_id: int,
-        code: int,
-        args: list[object],
-        waiter: "_Forwarded",
-        wait_ms: int,
-    ) -> None:
+    def _wait(self, waiter: "_Forwarded", code: int, args: list[object], wait_ms: int) -> None:
         topics = topics_of(code, args)
         known = is_query(code, args) or is_command(cast(Command, (code, 0, 0, 0, *args)))
         if topics is None or not known or type(wait_ms) is not int:
             waiter.on_result((Reason.UNKNOWN_OP,))
             return
         wait = Wait(max(0, wait_ms) / 1000, topics)
-        call = self.wait_here(partition_id, code, tuple(args), wait, waiter)
+        call = self.wait_here(waiter.partition_id, code, tuple(args), wait, waiter)
         if call is not None:
-            self._waiting.setdefault(node, {})[waiter.call_id] = call
+            self._waiting.setdefault(waiter.node, {})[waiter.call_id] = call
 
     def _on_cancel(self, node: NodeId, message: list[object]) -> None:
         if len(message) != 3 or type(message[2]) is not int:
@@ -198,6 +200,10 @@ class Forwarding:
         else:
             call.on_unknown()
 
+    def losses(self, node: NodeId) -> int:
+        """Changes with every link to `node`: what it asked over an older one is not answered."""
+        return self._losses[node]
+
     def has_room(self, node: NodeId) -> bool:
         return self._network.has_room(node)
 
@@ -216,29 +222,34 @@ class Forwarding:
 
 
 class _Forwarded:
-    """Waits here for a call of another node. Implements `WaiterElsewhere`."""
+    """Waits here for a call of another node. Implements `WaiterElsewhere`.
 
-    __slots__ = ("_forwarding", "_node", "_partition_id", "call_id", "repeatable")
+    It answers over the link that the call came from, or not at all. The other node may have been
+    restarted since, and number another call alike (row 18 of `cluster/raft/DESIGN.md`).
+    """
+
+    __slots__ = ("_forwarding", "_losses", "call_id", "node", "partition_id", "repeatable")
 
     def __init__(
         self, forwarding: Forwarding, node: NodeId, partition_id: int, call_id: int
     ) -> None:
         self._forwarding = forwarding
-        self._node = node
-        self._partition_id = partition_id
+        self.node = node
+        self.partition_id = partition_id
         self.call_id = call_id
+        self._losses = forwarding.losses(node)
         self.repeatable = False
         """A read: its answer may be dropped, the other node then asks again a little later."""
 
     def on_result(self, result: Result) -> None:
-        if self.repeatable and not self._forwarding.has_room(self._node):
+        if self.repeatable and not self._forwarding.has_room(self.node):
             self._reply(_UNKNOWN, 0)
         else:
             self._reply(_RESULT, result)
 
     def on_arguments(self, args: tuple[object, ...]) -> None:
         """What the call waits for is known now, whichever node it waits at next."""
-        self._forwarding.tell_arguments(self._node, self._partition_id, self.call_id, args)
+        self._forwarding.tell_arguments(self.node, self.partition_id, self.call_id, args)
 
     def on_not_leader(self, leader: NodeId) -> None:
         self._reply(_NOT_LEADER, leader)
@@ -247,7 +258,9 @@ class _Forwarded:
         self._reply(_UNKNOWN, 0)
 
     def _reply(self, kind: int, content: object) -> None:
-        self._forwarding.reply(self._node, self._partition_id, self.call_id, kind, content)
+        if self._forwarding.losses(self.node) != self._losses:
+            return
+        self._forwarding.reply(self.node, self.partition_id, self.call_id, kind, content)
 
 
 def _nobody_waits(

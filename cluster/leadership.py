@@ -22,7 +22,7 @@ _CLOSE = 100
 
 
 class Leadership:
-    """Moves the leadership of this node's partitions: also away from a full disk.
+    """Moves the leadership of this node's partitions: also away from a full or stuck disk.
 
     The first replica of a partition is its preferred leader, which spreads the work: after a
     restart it gets its partitions back once it has caught up.
@@ -42,10 +42,12 @@ class Leadership:
         self._clock = clock
         self._request_turn = request_turn
         self._next_check = clock.monotonic() + _CHECK_EVERY_S
-        self._acked: dict[int, int] = {}
+        self._level: dict[int, int] = {}
+        self._leave_again_at: dict[int, float] = {}
+        """By partition, after a full disk made this node hand it over: to whom may be no better."""
         self._unstable_until = dict.fromkeys(partitions, self._next_check)
 
-    def tick(self) -> None:
+    def tick(self, *, disk_is_stuck: bool = False) -> None:
         """Gives partitions back to their preferred leaders; call often, it looks seldom."""
         now = self._clock.monotonic()
         if now < self._next_check:
@@ -55,10 +57,11 @@ class Leadership:
             if partition.broken:
                 continue
             preferred = partition.group.config.replicas[0]
-            full = partition.disk_full or partition.log_full
-            if full and now >= self._unstable_until[number]:
-                self._unstable_until[number] = now + 6 * _STABLE_S
-                self._hand_over(partition)
+            full = partition.disk_full or partition.log_full or partition.log_too_long
+            if full or disk_is_stuck:
+                if now >= self._leave_again_at.get(number, 0.0):
+                    self._leave_again_at[number] = now + 6 * _STABLE_S
+                    self._hand_over(partition)
                 continue
             ready = (
                 preferred != self._node_id
@@ -77,15 +80,16 @@ class Leadership:
     def _keeps_up(self, number: int, partition: "Partition", peer: "NodeId") -> bool:
         """Whether `peer` is close to the end of the log and moves on, so a hand-over can end.
 
-        One whose disk is full stands still, however close it is.
+        Its state counts as well as its log: until that has caught up it would refuse everybody. One
+        whose disk is full stands still, however close it is.
         """
-        acked, last = partition.group.acknowledged_by(peer), partition.group.last_index
-        moves = acked == last or acked > self._acked.get(number, 0)
-        self._acked[number] = acked
-        return moves and last - acked < _CLOSE
+        level, last = partition.group.level_of(peer), partition.group.last_index
+        moves = level == last or level > self._level.get(number, 0)
+        self._level[number] = level
+        return moves and last - level < _CLOSE
 
     async def hand_over_all(self, timeout_s: float) -> None:
-        """Hands every led partition to the replica that has most of its log.
+        """Hands every led partition to the replica that is furthest with it.
 
         Returns when none is led any more, or after `timeout_s`: the others then notice the
         closed connection and elect without a hand-over.
@@ -106,6 +110,6 @@ class Leadership:
         if not peers:
             return False
         if group.accepts_proposals:
-            group.transfer_leadership(max(peers, key=group.acknowledged_by))
+            group.transfer_leadership(max(peers, key=group.level_of))
             self._request_turn(partition)
         return True

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cluster.config import Limits
     from cluster.dispatch import Dispatcher
     from cluster.operation import Answer
+    from cluster.room import Room
     from flo.wire.connection import Request
 
 _LIMIT_DEFAULT = 100
@@ -42,11 +43,13 @@ class Listings:
         partition_count: int,
         cursors: ScanCursors,
         limits: Limits,
+        room: Room,
     ) -> None:
         self._dispatcher = dispatcher
         self._partition_count = partition_count
         self._cursors = cursors
         self._bytes_max = limits.scan_page_bytes_max
+        self._room = room
 
     def queues(self, request: Request, done: Callable[[Answer], None]) -> None:
         """Asks every partition for its queues."""
@@ -86,6 +89,7 @@ class Listings:
         args = (body.namespace, body.prefix, after, limit)
         gather = Gather(
             self._partition_count,
+            self._room,
             lambda results: gathered(*merge(list(results.values()), limit, self._bytes_max)),
             done,
         )

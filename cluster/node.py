@@ -6,19 +6,21 @@ import logging
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import uvloop
 
-from cluster.clock import Clock, SystemClock
+from cluster.clock import Clock, Pauses, SystemClock
 from cluster.compaction import Compaction
+from cluster.damage import DataDamagedError, RepairAdvice
 from cluster.data import NodeData
 from cluster.describe import NodeDescription
 from cluster.dispatch import Dispatcher
 from cluster.errors import NodeFailedError, StartError
 from cluster.forwarding import Forwarding
-from cluster.gateway import Gateway
+from cluster.gateway import Gateway, allow_files
 from cluster.leadership import Leadership
 from cluster.partition import Partition
 from cluster.peer_handler import NodePeerHandler
@@ -28,6 +30,7 @@ from cluster.peers.network import ListenError, PeerNetwork
 from cluster.raft.group import RaftGroup
 from cluster.raft.learning import Learner
 from cluster.raft.types import GroupConfig, InvariantBrokenError
+from cluster.room import Room
 from cluster.router import Router
 from cluster.scan_cursors import ScanCursors
 from cluster.sealed_files import DataDirectoryError
@@ -51,7 +54,8 @@ _FINISH_AGAIN_S = 5.0
 class NodeCore:
     """One node in this process. `start`, then `stop`; all from one event loop, and once.
 
-    `on_failure` is called once if the node has to stop; it is to be stopped then, too.
+    `on_failure` is called once if the node has to stop; it is to be stopped then, too. `command` is
+    what starts this node: messages for operators repeat it.
     """
 
     def __init__(
@@ -60,8 +64,10 @@ class NodeCore:
         *,
         clock: Clock | None = None,
         on_failure: "Callable[[NodeFailedError], None]",
+        command: str = "flo node ...",
     ) -> None:
         self.config = config
+        self._advice = RepairAdvice(config, command)
         self._clock = clock or SystemClock()
         self._on_failure = on_failure
         self._failed = False
@@ -75,7 +81,11 @@ class NodeCore:
     async def start(self) -> None:
         """Opens the data directory, listens, and takes part. Raises StartError."""
         self._loop = asyncio.get_running_loop()
-        self._data = NodeData(self.config)
+        try:
+            self._data = NodeData(self.config)
+        except DataDamagedError as error:
+            advice = self._advice.how_to_repair(error.partition)
+            raise StartError(f"{error}.\n{advice}") from error
         try:
             self._data.mark_initialized()
             self._assemble()
@@ -83,6 +93,7 @@ class NodeCore:
         except BaseException:
             self._data.close()
             raise
+        self._pauses = Pauses(self._clock, pause_s=5 * TICK_S)
         self._schedule_tick()
         for partition in self.partitions.values():
             self._turns.request(partition)
@@ -153,6 +164,7 @@ class NodeCore:
             on_failure=self._fail,
             log_bytes_max=config.limits.log_bytes_max,
         )
+        self._commands_room = Room(config.limits.calls_bytes_max)
         for number in data.replicas:
             self.partitions[number] = self._partition(number)
         self._leadership = Leadership(
@@ -240,6 +252,7 @@ class NodeCore:
             clock=self._clock,
             limits=config.limits,
             has_room=self._network.has_room,
+            room=self._commands_room,
             transaction_budget=self._transaction_budget,
         )
 
@@ -310,12 +323,15 @@ class NodeCore:
 
     def _tick(self) -> None:
         self._schedule_tick()
+        if self._pauses.noticed():
+            return
         for number, partition in self.partitions.items():
             if self._peer_handler.may_take_part(number):
                 partition.tick()
                 self._turns.request(partition)
+        self._advice.tell_broken(self.partitions)
         self._dispatcher.tick()
-        self._leadership.tick()
+        self._leadership.tick(disk_is_stuck=self._turns.disk_is_stuck)
         self._compaction.tick()
 
     def _flush_soon(self) -> None:
@@ -335,16 +351,20 @@ class NodeCore:
             self._on_failure(failure)
 
 
-def run(config: "NodeConfig") -> int:
-    """Runs a node until SIGTERM or SIGINT; the exit code. Prints one line when it is ready."""
+def run(config: "NodeConfig", command: str = "flo node ...") -> int:
+    """Runs a node until SIGTERM or SIGINT; the exit code. Prints one line when it is ready.
+
+    `command` is what was typed, for messages that tell how to start this node again.
+    """
+    allow_files()
     try:
-        return uvloop.run(_run(config))
+        return uvloop.run(_run(config, command))
     except StartError as error:
-        sys.stderr.write(f"flo node: {error}\n")
+        _say(sys.stderr, f"flo node: {error}")
         return 3
 
 
-async def _run(config: "NodeConfig") -> int:
+async def _run(config: "NodeConfig", command: str) -> int:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[NodeFailedError | None] = loop.create_future()
 
@@ -352,23 +372,30 @@ async def _run(config: "NodeConfig") -> int:
         if not ended.done():
             ended.set_result(failure)
 
-    node = NodeCore(config, on_failure=end)
+    node = NodeCore(config, on_failure=end, command=command)
     await node.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, None)
     # What is alive now lives as long as the node: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    sys.stdout.write(
+    _say(
+        sys.stdout,
         f"flo node ready: id {config.node_id}, clients {config.listen}, peers"
-        f" {config.peer_listen}, data {config.data_dir}\n"
+        f" {config.peer_listen}, data {config.data_dir}",
     )
-    sys.stdout.flush()
     failure = await ended
     if failure is not None:
-        sys.stderr.write(f"flo node: {failure}\n")
+        _say(sys.stderr, f"flo node: {failure}")
         return 3
     logger.info("stopping")
     await node.hand_over()
     await node.stop()
     return 0
+
+
+def _say(stream: TextIO, line: str) -> None:
+    """Prints a line. A full disk behind the output costs the words, never the node."""
+    with suppress(OSError):
+        stream.write(f"{line}\n")
+        stream.flush()

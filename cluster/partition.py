@@ -6,23 +6,23 @@ result, `not_leader` (nothing was appended), or `unknown` (it may or may not be 
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from cluster.commits import Collecting
-from cluster.expansions import EXPANSIONS, Expansion
+from cluster.partition_defaults import end_learning, ignore_snapshot, tell_nobody
 from cluster.partition_reads import BUGS, TRANSACT, PartitionReads, Waiter
 from cluster.queries import View
 from cluster.raft.messages import SNAPSHOT_KINDS, MalformedMessageError
-from cluster.raft.pending import PendingTable
 from cluster.raft.types import InvariantBrokenError, LogFullError, NodeId, NotLeaderError
-from cluster.sizes import bytes_of
+from cluster.room import Room
 from cluster.snapshot_transfer import SnapshotTransfer, TransferConfig
 from cluster.stamps import Stamps
-from cluster.state.commands import Command, encode_entry
+from cluster.state.commands import encode_entry
 from cluster.state.errors import CorruptState, StoreFull, UnknownCommand
 from cluster.storage.wal_errors import WalDamaged, WalFailed
 from cluster.transactions import TXN_COMMIT_ASKED, Budget, Transactions
 from cluster.waiting import Waiting
+from cluster.waiting_commands import Proposed, WaitingCommands
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cluster.raft.group import RaftGroup
     from cluster.raft.types import Outgoing
     from cluster.replica import Replica
-    from cluster.state.commands import Result
+    from cluster.state.commands import Command, Result
     from cluster.storage.group_log import GroupLog
     from cluster.storage.snapshots import Incoming, Snapshots
 
@@ -48,7 +48,6 @@ BROKEN = (
 )
 """Whatever must stop a replica rather than let it guess; the node's others go on."""
 
-_COMMAND_OVERHEAD_BYTES = 64
 _FOLLOWER_BACKLOG_MAX = 128
 """Entries that a follower leaves unapplied between two ticks."""
 _HOUSEKEEPING_MS = 1000
@@ -56,17 +55,28 @@ _APPLY_AGAIN_S = 0.5
 """How long to wait before an entry that found no space is applied again."""
 
 
-class _Batch(NamedTuple):
-    """What one log entry of this leader carries."""
-
-    waiters: list[Waiter]
-    nbytes: int
-    expansions: "list[Expansion | None]"
-    """How each result becomes an answer, where it is kept shorter than that."""
-
-
 class Partition:
     """Commands and reads go in; waiters are told when their outcome is known."""
+
+    takes_part = True
+    """False while this node's data may be another than the one its peers know: it then hears and
+    says nothing, and its state is not read."""
+    broken: str | None = None
+    """Why this replica stopped; it then serves nothing and says nothing to its peers."""
+    disk_full = False
+    """The state cannot be written: committed entries wait to be applied."""
+    log_full = False
+    """The node's log finds no space."""
+    log_too_long = False
+    """The node's log grows faster than it is let go (`LogGuard`)."""
+    commands_applied = 0
+    """Since the node started, for the status document."""
+    _apply_again_at = 0.0
+    _apply_due = True
+    _time_due = False
+    """Something waits for a time that has come: an entry has to carry it."""
+    _led_term = 0
+    _leader_seen: "NodeId" = 0
 
     def __init__(
         self,
@@ -80,15 +90,17 @@ class Partition:
         limits: "Limits",
         has_room: Callable[[NodeId], bool] = lambda _peer: True,
         transfer_config: TransferConfig | None = None,
+        room: Room | None = None,
         transaction_budget: Budget | None = None,
     ) -> None:
+        """`room`: what the waiting commands of all partitions of the node may carry together."""
         self.partition_id = partition_id
         self.group = group
         self.replica = replica
         self.snapshots = snapshots
-        self.on_learned: Callable[[Partition], None] = _end_learning
+        self.on_learned: Callable[[Partition], None] = end_learning
         """Called while this replica, after a lost disk, has learnt enough to count again."""
-        self.on_snapshot: Callable[[int, Incoming], None] = _ignore_snapshot
+        self.on_snapshot: Callable[[int, Incoming], None] = ignore_snapshot
         """Called with (partition, snapshot) when one has come whole from the leader."""
         self.transfer = SnapshotTransfer(
             group,
@@ -99,69 +111,46 @@ class Partition:
             on_complete=lambda incoming: self.on_snapshot(partition_id, incoming),
             config=transfer_config,
         )
-        self.takes_part = True
-        """False while this node's data may be another than the one its peers know: it then hears
-        and says nothing, and its state is not read."""
-        self.broken: str | None = None
-        """Why this replica stopped; it then serves nothing and says nothing to its peers."""
-        self.disk_full = False
-        """The state cannot be written: committed entries wait to be applied."""
-        self.log_full = False
-        """The last proposal found no room in the log."""
-        self.on_leader: Callable[[int, NodeId], None] = _tell_nobody
+        self.on_leader: Callable[[int, NodeId], None] = tell_nobody
         """Called with (partition, leader) when this replica learns of a leader, or of none (0)."""
-        self.commands_applied = 0
-        """Since the node started, for the status document."""
-        self._apply_again_at = 0.0
-        self._apply_due = True
         self._clock = clock
         self._log = log
         self._limits = limits
         self._stamps = Stamps(clock)
-        self._queue: list[Command] = []
-        self._queue_waiters: list[Waiter] = []
-        self._queue_bytes = 0
-        self._in_log: PendingTable[_Batch] = PendingTable()
-        self._in_log_commands = 0
-        self._in_log_bytes = 0
+        self._commands = WaitingCommands(limits, clock, room or Room(limits.calls_bytes_max))
         self.waiting = Waiting(limits.partition_waiting_max)
         """Calls that found nothing here and wait for it to come."""
-        self._time_due = False
-        """Something waits for a time that has come: an entry has to carry it."""
         self.transactions = Transactions(partition_id, clock, transaction_budget or Budget())
         self._reads = PartitionReads(
-            partition_id, group, replica, self._stamps, transactions=self.transactions
+            partition_id,
+            group,
+            replica,
+            transactions=self.transactions,
+            stamps=self._stamps,
+            clock=clock,
+            limits=limits,
         )
-        self._led_term = 0
-        self._leader_seen: NodeId = 0
 
     # --- requests ---
 
-    def submit(self, command: Command, size: int, waiter: Waiter) -> None:
+    def submit(self, command: "Command", size: int, waiter: Waiter) -> None:
         """A command; `size` is about what it takes in the log."""
         if not self.group.accepts_proposals or self.broken:
             # A leader that hands over cannot say yet who comes after it.
             nobody = self.broken or self.group.is_leader
             waiter.on_not_leader(0 if nobody else self.group.leader)
             return
-        if self.disk_full:
-            waiter.on_result((Reason.WRITES_STOPPED,))
+        if self.disk_full or self.log_too_long:
+            waiter.on_result((Reason.WRITES_STOPPED if self.disk_full else Reason.SHARD_BUSY,))
             return
-        limits = self._limits
-        waiting = len(self._queue) + self._in_log_commands
-        nbytes = self._queue_bytes + self._in_log_bytes + size
-        if waiting >= limits.partition_commands_max or nbytes > limits.partition_bytes_max:
+        if not self._commands.add(command, size, waiter):
             waiter.on_result((Reason.SHARD_BUSY,))
-            return
-        self._queue.append(command)
-        self._queue_waiters.append(waiter)
-        self._queue_bytes += size + _COMMAND_OVERHEAD_BYTES
 
     def read(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
         """A linearizable read."""
         if not self.group.is_leader or self.broken:
             waiter.on_not_leader(self.group.leader if not self.broken else 0)
-        elif self._reads.waiting >= self._limits.partition_commands_max:
+        elif not self._reads.has_room:
             waiter.on_result((Reason.SHARD_BUSY,))
         else:
             self._reads.add(code, args, waiter)
@@ -229,7 +218,7 @@ class Partition:
         try:
             self._notice_leadership()
             self._reads.ask()
-            if self._queue or self._reads.need_entry or self._time_due:
+            if self._commands.are_queued or self._reads.need_entry or self._time_due:
                 self._propose()
             self.group.advance()
             self.transfer.advance()
@@ -257,17 +246,17 @@ class Partition:
             if self.group.has_learned:
                 self.on_learned(self)
             self._notice_leadership()
-            self._reads.serve(disk_full=self.disk_full)
+            more_reads = self._reads.serve(disk_full=self.disk_full)
         except BROKEN as error:
             self._break(error)
             return False
-        due = bool(self._queue) or self._reads.need_entry or self._time_due
-        return more or due or self.group.reads_can_start
+        needs_entry = self._commands.are_queued or self._reads.need_entry or self._time_due
+        return more or more_reads or needs_entry or self.group.reads_can_start
 
     @property
     def unanswered(self) -> int:
         """Commands and reads that wait, for bounds and status."""
-        return len(self._queue) + self._in_log_commands + self._reads.waiting
+        return len(self._commands) + self._reads.waiting
 
     @property
     def reads_served(self) -> int:
@@ -277,51 +266,29 @@ class Partition:
     # --- proposing ---
 
     def _propose(self) -> None:
-        limits = self._limits
-        while self._queue or self._reads.need_entry or self._time_due:
+        commands, reads = self._commands, self._reads
+        while commands.are_queued or reads.need_entry or self._time_due:
             self._time_due = False
-            commands, waiters = self._queue, self._queue_waiters
-            nbytes = self._queue_bytes
-            if len(commands) > limits.batch_commands_max or nbytes > limits.batch_bytes_max:
-                commands, waiters, nbytes = self._cut_batch()
-            else:
-                self._queue, self._queue_waiters, self._queue_bytes = [], [], 0
+            batch = commands.next_batch()
             try:
+                if self.disk_full:
+                    raise LogFullError
                 stamp_ms = self._stamps.now_ms()
-                position = self.group.propose(encode_entry(stamp_ms, commands))
+                position = self.group.propose(encode_entry(stamp_ms, batch.commands))
             except NotLeaderError as error:
-                for waiter in waiters + self._reads.take_needing_entry():
+                commands.refused(batch)
+                for waiter in batch.waiters + reads.take_needing_entry():
                     waiter.on_not_leader(error.leader)
                 return
             except LogFullError:
-                self.log_full = True
-                for waiter in waiters + self._reads.take_needing_entry():
+                commands.refused(batch)
+                for waiter in batch.waiters + reads.take_needing_entry():
                     waiter.on_result((Reason.WRITES_STOPPED,))
                 return
-            self.log_full = False
             self._stamps.follow(stamp_ms)
-            expansions = [EXPANSIONS.get(command[0]) for command in commands]
-            self._in_log.add(position, _Batch(waiters, nbytes, expansions))
-            self._in_log_commands += len(waiters)
-            self._in_log_bytes += nbytes
-            if self._reads.need_entry:
-                self._reads.wait_for_entry(position.index)
-
-    def _cut_batch(self) -> tuple[list[Command], list[Waiter], int]:
-        """The first commands of the queue, as many as one entry takes, with their size."""
-        limits = self._limits
-        count, nbytes = 0, 0
-        for command in self._queue:
-            size = _COMMAND_OVERHEAD_BYTES + bytes_of(command)
-            full = nbytes + size > limits.batch_bytes_max or count == limits.batch_commands_max
-            if count and full:
-                break
-            count += 1
-            nbytes += size
-        commands, self._queue = self._queue[:count], self._queue[count:]
-        waiters, self._queue_waiters = self._queue_waiters[:count], self._queue_waiters[count:]
-        self._queue_bytes -= nbytes
-        return commands, waiters, nbytes
+            commands.proposed(batch, position)
+            if reads.need_entry:
+                reads.wait_for_entry(position.index)
 
     # --- applying ---
 
@@ -355,11 +322,9 @@ class Partition:
         self._stamps.follow(self.replica.stamp_ms)
         for entry, outcomes in zip(entries, results, strict=True):
             self.commands_applied += len(outcomes)
-            batch = self._in_log.take(entry.index, entry.term)
-            if batch is not None:
-                self._in_log_commands -= len(batch.waiters)
-                self._in_log_bytes -= batch.nbytes
-                self._answer(batch, outcomes)
+            proposed = self._commands.applied(entry.index, entry.term)
+            if proposed is not None:
+                self._answer(proposed, outcomes)
         # After the answers: an entry may bring what a call of an earlier one did not find.
         self.waiting.wake(self.replica.take_touched())
         if self.replica.timers_due_ms <= self.replica.stamp_ms:
@@ -367,17 +332,15 @@ class Partition:
             self._time_due = group.accepts_proposals and group.is_ready
         return self.group.commit_index > self.group.applied_index
 
-    def _answer(self, batch: _Batch, outcomes: "list[Result]") -> None:
-        if not any(batch.expansions):
-            for waiter, result in zip(batch.waiters, outcomes, strict=True):
-                waiter.on_result(result)
-            return
-        with self.replica.view() as (txn, _):
-            answers = [
-                expand(txn, result) if expand and result[0] == 0 else result
-                for expand, result in zip(batch.expansions, outcomes, strict=True)
-            ]
-        for waiter, answer in zip(batch.waiters, answers, strict=True):
+    def _answer(self, proposed: Proposed, outcomes: "list[Result]") -> None:
+        answers = outcomes
+        if proposed.expansions is not None:
+            with self.replica.view() as (txn, _):
+                answers = [
+                    expand(txn, result) if expand and result[0] == 0 else result
+                    for expand, result in zip(proposed.expansions, outcomes, strict=True)
+                ]
+        for waiter, answer in zip(proposed.waiters, answers, strict=True):
             waiter.on_result(answer)
 
     def _is_time_due(self) -> bool:
@@ -408,15 +371,12 @@ class Partition:
 
     def _give_up_all(self) -> None:
         leader = self.group.leader
-        for batch in self._in_log.drop_all():
-            for waiter in batch.waiters:
-                waiter.on_unknown()
-        self._in_log_commands = self._in_log_bytes = 0
+        in_log, queued = self._commands.give_up()
+        for waiter in in_log:
+            waiter.on_unknown()
         self.transactions.forget_all()
         for call in self.waiting.take_all():
             call.on_not_leader(leader)
-        queued, self._queue_waiters = self._queue_waiters, []
-        self._queue, self._queue_bytes = [], 0
         for waiter in queued:
             waiter.on_not_leader(leader)
         # Confirmed reads stay right: their index was confirmed while this replica led. Those that
@@ -439,16 +399,3 @@ class Partition:
             exc_info=error,
         )
         self.retire(f"{type(error).__name__}: {error}")
-
-
-def _end_learning(partition: "Partition") -> None:
-    """Without a disk there is nothing to note."""
-    partition.group.end_learning()
-
-
-def _ignore_snapshot(_partition: int, _incoming: "Incoming") -> None:
-    """Before a node is listening."""
-
-
-def _tell_nobody(_partition: int, _leader: NodeId) -> None:
-    """Before a node is listening."""

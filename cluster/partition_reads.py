@@ -9,11 +9,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cluster.queries import QUERIES, ClockBehindError, Result, View
+from cluster.pace import Pace
+from cluster.queries import QUERIES, ClockBehindError, Result, View, bytes_in
 from cluster.raft.types import NodeId, NotLeaderError
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
+    from cluster.clock import Clock
+    from cluster.config import Limits
     from cluster.raft.group import RaftGroup
     from cluster.replica import Replica
     from cluster.stamps import Stamps
@@ -26,6 +29,10 @@ TRANSACT = 0x10100
 
 BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What only a mistake of ours raises."""
+
+_READS_PER_TURN = 512
+_BYTES_PER_TURN = 4 << 20
+"""Of answers; then other partitions and the sockets have their turn."""
 
 
 class Waiter(Protocol):
@@ -55,6 +62,17 @@ class _Confirmed(NamedTuple):
     reads: list[_Read]
     by_stamp: bool
     """The time they are judged by is in the log already."""
+    asked_at: float = 0.0
+    waiting: int = 0
+    """Reads that were unanswered then; of later ones nothing is learnt, and it is 0."""
+
+
+class _Asked(NamedTuple):
+    """Reads that wait for one read index."""
+
+    reads: list[_Read]
+    at: float
+    waiting: int
 
 
 class PartitionReads:
@@ -65,9 +83,11 @@ class PartitionReads:
         partition_id: int,
         group: "RaftGroup",
         replica: "Replica",
-        stamps: "Stamps",
         *,
         transactions: "Transactions",
+        stamps: "Stamps",
+        clock: "Clock",
+        limits: "Limits",
     ) -> None:
         self.waiting = 0
         self._transactions = transactions
@@ -77,11 +97,18 @@ class PartitionReads:
         self._group = group
         self._replica = replica
         self._stamps = stamps
+        self._clock = clock
+        self._pace = Pace.of(limits)
         self._new: list[_Read] = []
-        self._asked: dict[int, list[_Read]] = {}
+        self._asked: dict[int, _Asked] = {}
         self._confirmed: list[_Confirmed] = []
         self._behind_clock: list[_Read] = []
         self._token = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more read may wait."""
+        return self._pace.allows(self.waiting)
 
     def add(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
         self.waiting += 1
@@ -114,31 +141,41 @@ class PartitionReads:
         except NotLeaderError:
             self._refuse(reads)
             return
-        self._asked[self._token] = reads
+        self._asked[self._token] = _Asked(reads, self._clock.monotonic(), self.waiting)
 
-    def serve(self, *, disk_full: bool) -> None:
-        """Answers what is confirmed and applied."""
+    def serve(self, *, disk_full: bool) -> bool:
+        """Answers what is confirmed and applied; true when there is more of it."""
         for ready in self._group.take_reads():
             for token in ready.tokens:
-                reads = self._asked.pop(token)
-                self._confirmed.append(_Confirmed(ready.index, reads, by_stamp=False))
+                asked = self._asked.pop(token)
+                confirmed = _Confirmed(ready.index, asked.reads, False, asked.at, asked.waiting)
+                self._confirmed.append(confirmed)
         if not self._confirmed:
-            return
+            return False
         applied = self._group.applied_index
-        due = [each for each in self._confirmed if each.applied_at <= applied]
+        # On a full disk: what this leader could not apply it has told nobody, in its own term.
+        answers_all = disk_full and self._group.is_ready
+        due: list[_Confirmed] = []
+        later: list[_Confirmed] = []
+        for each in self._confirmed:
+            is_due = each.applied_at <= applied or (answers_all and not each.by_stamp)
+            (due if is_due else later).append(each)
+        rest: list[_Confirmed] = []
         if due:
-            self._confirmed = [each for each in self._confirmed if each.applied_at > applied]
-            self._answer(due)
+            self._confirmed = later
+            rest = self._answer(due)
         if disk_full:
-            # What is committed cannot be applied, so a linearizable answer cannot be given.
+            # What else is committed cannot be applied: no linearizable answer can be given.
             behind, self._confirmed = self._confirmed, []
             for each in behind:
                 self._tell(each.reads, lambda waiter: waiter.on_result((Reason.WRITES_STOPPED,)))
+        self._confirmed = rest + self._confirmed
+        return bool(rest)
 
     def refuse_lost(self) -> None:
         """Leadership ended before some reads were confirmed: they may be asked elsewhere."""
         for token in self._group.take_lost_reads():
-            self._refuse(self._asked.pop(token))
+            self._refuse(self._asked.pop(token).reads)
 
     def refuse_waiting_for_entry(self) -> None:
         """Leadership ended: an entry that was to carry the time may never come."""
@@ -149,7 +186,7 @@ class PartitionReads:
 
     def refuse_all(self) -> None:
         """The replica stops."""
-        lost = [read for reads in self._asked.values() for read in reads]
+        lost = [read for asked in self._asked.values() for read in asked.reads]
         lost += [read for each in self._confirmed for read in each.reads]
         lost += self._new + self._behind_clock
         self._asked, self._confirmed, self._new, self._behind_clock = {}, [], [], []
@@ -168,13 +205,18 @@ class PartitionReads:
             logger.exception("partition %d: query 0x%x failed", self._partition_id, code)
             return (Reason.INTERNAL,)
 
-    def _answer(self, due: list[_Confirmed]) -> None:
+    def _answer(self, due: list[_Confirmed]) -> list[_Confirmed]:
+        """Answers as many as one turn takes; returns the others."""
         now_ms = self._stamps.now_ms()
+        reads_left, bytes_left = _READS_PER_TURN, _BYTES_PER_TURN
         with self._replica.view() as (txn, stamp_ms):
-            for each in due:
+            for place, each in enumerate(due):
                 view_ms = None if each.by_stamp else now_ms
                 view = View(txn, stamp_ms, view_ms, self._replica.timers_due_ms)
-                for read in each.reads:
+                for number, read in enumerate(each.reads):
+                    if reads_left <= 0 or bytes_left <= 0:
+                        return [each._replace(reads=each.reads[number:]), *due[place + 1 :]]
+                    reads_left -= 1
                     try:
                         result = self.query(view, read.code, read.args)
                     except ClockBehindError:
@@ -182,7 +224,11 @@ class PartitionReads:
                     else:
                         self.waiting -= 1
                         self.served += 1
+                        bytes_left -= bytes_in(result)
                         read.waiter.on_result(result)
+                if each.waiting:
+                    self._pace.done(each.waiting, 0, self._clock.monotonic() - each.asked_at)
+        return []
 
     def _refuse(self, reads: list[_Read]) -> None:
         leader = self._group.leader

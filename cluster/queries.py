@@ -194,6 +194,15 @@ def _scan(view: View, args: Sequence[object]) -> Result:
     return view.scan(args)
 
 
+def bytes_in(found: object) -> int:
+    """About what a result holds: values and keys, however deep."""
+    if type(found) is bytes:
+        return len(found)
+    if isinstance(found, tuple | list):
+        return sum(map(bytes_in, cast("Sequence[object]", found)))
+    return 0
+
+
 QUERIES: dict[int, Callable[[View, Sequence[object]], Result]] = {
     GET: _get,
     WAIT_GET: _wait_get,

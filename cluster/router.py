@@ -10,6 +10,7 @@ from cluster.listings import Listings
 from cluster.operation import Operation, Placed, refusal_of, to_answer
 from cluster.operations import OPERATIONS
 from cluster.queries import MGET
+from cluster.room import Room
 from cluster.scans import Scans
 from cluster.topics import topics_of
 from cluster.transaction_calls import TransactionCalls
@@ -64,12 +65,13 @@ class Router:
         self._describe = describe
         self._rng = rng
         self._limits = limits
+        self._gathering = gathering = Room(limits.answers_bytes_max)
         self._transactions = TransactionCalls(dispatcher, partition_count)
-        listings = Listings(dispatcher, partition_count, cursors, limits)
+        listings = Listings(dispatcher, partition_count, cursors, limits, gathering)
         self._others: dict[type[wire.Body], Callable[[Request, DoneCallback], None]] = {
             wire.Ping: self._ping,
             wire.KvMget: self._mget,
-            wire.KvScan: Scans(dispatcher, partition_count, cursors, limits).scan,
+            wire.KvScan: Scans(dispatcher, partition_count, cursors, limits, gathering).scan,
             QueueList: listings.queues,
             StreamList: listings.streams,
             wire.PartitionTableRequest: self._partition_table,
@@ -125,7 +127,7 @@ class Router:
         wait = Wait(wait_ms / 1000, topics)
         partition = partition_of(body.namespace, operation.name(body), self._partition_count)
         run = self._dispatcher.write if operation.is_write else self._dispatcher.read
-        return run(partition, operation.code, args, request.context, finished, wait)
+        return run(partition, operation.code, args, request.context, finished, wait=wait)
 
     def _arguments(self, operation: Operation, request: "Request") -> "Arguments":
         args = operation.arguments(cast(Placed, request.body))
@@ -168,7 +170,7 @@ class Router:
                 message = f"the values have more than {max_bytes} bytes: ask for fewer keys"
                 done(Refusal(Reason.FIELD_TOO_LONG, Ran.NO, message))
 
-        gather = Gather(len(places), gathered, done)
+        gather = Gather(len(places), self._gathering, gathered, done)
         for partition, wanted in places.items():
             args = (body.namespace, [body.keys[place] for place in wanted], max_bytes)
             self._dispatcher.read(partition, MGET, args, request.context, gather.slot(partition))

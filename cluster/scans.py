@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cluster.config import Limits
     from cluster.dispatch import Dispatcher
     from cluster.operation import Answer
+    from cluster.room import Room
     from flo.wire.connection import Request
 
     DoneCallback: TypeAlias = Callable[[Answer], None]
@@ -33,11 +34,13 @@ class Scans:
         partition_count: int,
         cursors: ScanCursors,
         limits: Limits,
+        room: Room,
     ) -> None:
         self._dispatcher = dispatcher
         self._partition_count = partition_count
         self._cursors = cursors
         self._bytes_max = limits.scan_page_bytes_max
+        self._room = room
 
     def scan(self, request: Request, done: DoneCallback) -> None:
         """Answers with one page. Partitions are asked again while they pass over expired keys
@@ -69,7 +72,8 @@ class Scans:
             asking = True
             while empty_up_to is not None:
                 start, empty_up_to = empty_up_to, None
-                self._ask(request, start, limit, Gather(self._partition_count, gathered, done))
+                gather = Gather(self._partition_count, self._room, gathered, done)
+                self._ask(request, start, limit, gather)
             asking = False
 
         ask()

@@ -21,6 +21,7 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from cluster.peers.packing import pack_message
+from cluster.storage.wal_errors import WalFull
 
 if TYPE_CHECKING:
     from cluster.clock import Clock
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from cluster.storage.wal_buffer import SyncTicket
 
 logger = logging.getLogger("flo.turn")
+
+
+_STUCK_S = 2.0
+_WRITE_AGAIN_S = 0.5
+"""How long to wait before records that found no space are written again."""
+_WORK_S = 0.02
+"""Of one turn; partitions that have not applied and answered by then do so in the next one."""
 
 
 class Network(Protocol):
@@ -105,6 +113,10 @@ class Turns:
         self._scheduled = False
         self._stopped = False
         self._in_flight: SyncTicket | None = None
+        self._in_flight_since = 0.0
+        self._found_no_space: SyncTicket | None = None
+        """To be written again, before anything else is."""
+        self._write_again_at = 0.0
         self._preparing = False
         self._executor = executor
         self.policy = SyncPolicy()
@@ -115,6 +127,13 @@ class Turns:
         if not self._scheduled and not self._stopped:
             self._scheduled = True
             self._call_soon(self._run)
+
+    @property
+    def disk_is_stuck(self) -> bool:
+        """A sync takes so long that nothing should wait for this node's disk."""
+        if self._in_flight is None:
+            return False
+        return self._clock.monotonic() - self._in_flight_since > _STUCK_S
 
     def stop(self) -> None:
         """No further turn. A sync in flight ends in its thread; nobody is told."""
@@ -145,9 +164,18 @@ class Turns:
             partition.count_durable()
             self._queue(partition.group.take_synced(), partition)
         self._network.flush()
+        again: list[Partition] = []
+        until = self._clock.monotonic() + _WORK_S
+        is_late = False
         for partition in partitions:
-            if partition.apply_and_answer():
+            if is_late:
                 self.request(partition)
+            elif partition.apply_and_answer():
+                again.append(partition)
+            is_late = self._clock.monotonic() > until
+        # Last: whoever had no time comes first in the next turn.
+        for partition in again:
+            self.request(partition)
 
     def _queue(self, outgoing: "list[Outgoing]", partition: "Partition") -> None:
         if partition.broken:
@@ -165,17 +193,33 @@ class Turns:
         if self._in_flight is not None:
             self._waiting.update(news)
             return
-        ticket = self._wal.seal()
+        again = self._found_no_space
+        if again is not None and self._clock.monotonic() < self._write_again_at:
+            self._waiting.update(news)
+            return
+        ticket = again or self._wal.seal()
         if ticket is None:
             return
-        if self.policy.in_thread:
-            self._in_flight = ticket
-            self._covered = dict(news)
+        if self.policy.in_thread or again is not None:
+            self._in_flight, self._found_no_space = ticket, None
+            self._in_flight_since = self._clock.monotonic()
+            self._covered = {**self._waiting, **news}
+            self._waiting = {}
             future = self._executor.submit(self._timed_sync, ticket)
             future.add_done_callback(self._synced_in_thread)
             return
-        self.policy.took(self._timed_sync(ticket))
-        self._wal.complete(ticket)
+        try:
+            self.policy.took(self._timed_sync(ticket))
+        except WalFull:
+            self._keep(ticket, news)
+        else:
+            self._wal.complete(ticket)
+
+    def _keep(self, ticket: "SyncTicket", covered: "dict[Partition, None]") -> None:
+        """There was no space: the timer, which turns every partition, tries again."""
+        self._found_no_space = ticket
+        self._write_again_at = self._clock.monotonic() + _WRITE_AGAIN_S
+        self._waiting = {**covered, **self._waiting}
 
     def _timed_sync(self, ticket: "SyncTicket") -> float:
         begun = self._clock.monotonic()
@@ -189,11 +233,14 @@ class Turns:
         ticket, self._in_flight = self._in_flight, None
         if ticket is None or self._stopped:
             return
+        covered, self._covered = self._covered, {}
         error = future.exception()
+        if isinstance(error, WalFull):
+            self._keep(ticket, covered)
+            return
         if error is not None:
             self._fail(error)
             return
-        covered, self._covered = self._covered, {}
         waiting, self._waiting = self._waiting, {}
         try:
             self.policy.took(future.result())

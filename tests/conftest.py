@@ -16,9 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--seeds",
         type=int,
-        default=10,
+        default=30,
         metavar="N",
-        help="how many fresh seeds to simulate (default 10)",
+        help="how many fresh seeds to simulate (default 30)",
     )
     group.addoption(
         "--seed", type=int, default=None, metavar="N", help="simulate just this seed, again"

@@ -4,7 +4,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Of the messages on an established link. Raised when an older node could not follow."""
 
 _ADDRESS_BYTES_MAX = 274

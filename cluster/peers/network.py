@@ -19,6 +19,9 @@ from cluster.peers.packing import pack_message
 from cluster.peers.timers import LoopTimers, Timer, Timers
 from cluster.peers.troubles import TroubleLog, logger
 
+_ROOM_SHARE = 8
+"""Of what may wait for a peer, what messages may take that can wait."""
+
 
 class ListenError(Exception):
     """The peer address cannot be listened on; the message names it and says what to do."""
@@ -105,15 +108,16 @@ class PeerNetwork:
         return link is not None and not link.closing
 
     def has_room(self, node_id: int) -> bool:
-        """Whether the peer keeps up: less than half of what may wait for it does.
+        """Whether the peer keeps up: little of what may wait for it does.
 
-        For messages that can wait or be asked for again; the other half is for those that cannot.
+        For messages that can wait or be asked for again. The rest of the room is for those that
+        cannot, and heartbeats are not far behind what others have queued.
         """
         link = self._links.get(node_id)
         return (
             link is not None
             and not link.closing
-            and link.unsent_bytes * 2 < self._config.unsent_bytes_max
+            and link.unsent_bytes * _ROOM_SHARE < self._config.unsent_bytes_max
         )
 
     def send(self, node_id: int, message: list[object] | tuple[object, ...]) -> bool:

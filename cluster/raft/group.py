@@ -97,6 +97,7 @@ class RaftGroup:
             reads=self._reads,
             outbox=self._outbox,
             learning=self._learning,
+            applied_index=lambda: self._applied_index,
         )
         self._core = Core(config, self._journal, clock, self)
         self._inbound.attach(self._core)
@@ -165,6 +166,13 @@ class RaftGroup:
     def acknowledged_by(self, peer: NodeId) -> int:
         """As leader: the last entry that `peer` has synced, as far as it told."""
         return self._replication.acked(peer)
+
+    def level_of(self, peer: NodeId) -> int:
+        """As leader: the last entry that `peer` has synced and applied, as far as it told.
+
+        With more in its log it could lead, but would serve nobody until its state has caught up.
+        """
+        return self._replication.level(peer)
 
     @property
     def needing_snapshot(self) -> list[NodeId]:
@@ -397,4 +405,4 @@ class RaftGroup:
             peer for peer in self._replication.connected if not self._replication.learns(peer)
         ]
         if voters and not self._transfer_to:
-            self.transfer_leadership(max(voters, key=self._replication.acked))
+            self.transfer_leadership(max(voters, key=self._replication.level))

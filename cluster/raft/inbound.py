@@ -46,6 +46,7 @@ class Inbound:
         reads: "ReadIndex",
         outbox: "Outbox",
         learning: "Learning",
+        applied_index: "Callable[[], int]",
     ) -> None:
         self._config = config
         self._clock = clock
@@ -56,6 +57,7 @@ class Inbound:
         self._replication = replication
         self._reads = reads
         self._outbox = outbox
+        self._applied_index = applied_index
         self._core: Core
         self._voters: set[tuple[int, NodeId]] = set()
         self._handling: messages.Append | None = None
@@ -161,6 +163,7 @@ class Inbound:
             next_index,
             reset,
             success,
+            self._applied_index(),
         )
         self._outbox.send_synced(Outgoing(peer, reply))
 

@@ -53,13 +53,17 @@ class Append(NamedTuple):
 
 
 class AppendReply(NamedTuple):
-    """Also a learner's progress, which promises nothing."""
+    """Also a learner's progress, which promises nothing.
+
+    `applied_index` is how far its state is, which tells whether it could take over.
+    """
 
     term: int
     sequence: int
     next_index: int
     reset: bool
     success: bool
+    applied_index: int
 
 
 class Vote(NamedTuple):
@@ -150,10 +154,11 @@ def decode_append(fields: list[object]) -> Append:
 
 def decode_append_reply(fields: list[object]) -> AppendReply:
     term, sequence, next_index = _numbers(fields[:3], 3)
-    reset, success = _flags(fields[3:], 2)
+    reset, success = _flags(fields[3:5], 2)
+    (applied_index,) = _numbers(fields[5:], 1)
     if next_index < 1:
         raise MalformedMessageError("next index 0 in a reply")
-    return AppendReply(term, sequence, next_index, reset, success)
+    return AppendReply(term, sequence, next_index, reset, success, applied_index)
 
 
 def decode_vote(fields: list[object]) -> Vote:

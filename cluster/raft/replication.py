@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 _ENTRIES_MAX = 16_384
 """Of one message, two items each: a peer refuses long arrays, however few bytes they hold."""
 
+_TURN_BYTES = 512 << 10
+"""To one follower in one turn, and the message that passes it: reading a whole window back from the
+disk would hold everybody up. Its acknowledgement asks for the next turn."""
+
 
 class _Follower:
     __slots__ = (
         "acked",
         "answered",
+        "applied",
         "in_flight",
         "in_flight_bytes",
         "learns",
@@ -44,6 +49,8 @@ class _Follower:
         """It has replied in this leadership."""
         self.acked = 0
         """Highest index this follower has durably; in this leadership."""
+        self.applied = 0
+        """How far its state is, by its last reply; in this leadership."""
         self.resets_after = 0
         """Resets that answer a sequence up to this one are about an older position."""
         self.needs_snapshot = False
@@ -109,6 +116,11 @@ class Replication:
     def acked(self, peer: NodeId) -> int:
         return self._followers[peer].acked
 
+    def level(self, peer: NodeId) -> int:
+        """The last entry that `peer` has both synced and applied, as far as it told."""
+        follower = self._followers[peer]
+        return min(follower.acked, follower.applied)
+
     @property
     def all_have_answered(self) -> bool:
         """Every follower has replied in this leadership, so nobody is in a later term from before.
@@ -130,6 +142,7 @@ class Replication:
         """
         follower = self._followers[peer]
         follower.learns, follower.answered = False, True
+        follower.applied = reply.applied_index
         index = reply.next_index - 1
         if reply.success:
             if index > self._log.last_index:
@@ -168,6 +181,7 @@ class Replication:
         for peer in self.connected:
             follower = self._followers[peer]
             due = heartbeat
+            sent = 0
             if follower.next <= self._log.base_index:
                 follower.needs_snapshot = True
                 follower.next = self._log.base_index + 1
@@ -177,6 +191,7 @@ class Replication:
                 follower.next <= last_index
                 and not follower.needs_snapshot
                 and follower.in_flight_bytes < self._window_bytes
+                and sent < _TURN_BYTES
                 and self._has_room(peer)
             ):
                 batch = shared.get(follower.next)
@@ -185,6 +200,7 @@ class Replication:
                 outgoing.append(Outgoing(peer, batch.message))
                 follower.in_flight.append((batch.last, batch.size))
                 follower.in_flight_bytes += batch.size
+                sent += batch.size
                 follower.next = batch.last + 1
                 due = False
             if due:

@@ -13,6 +13,8 @@ from typing import Protocol
 
 LOCK_NAME = "LOCK"
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
 Bytes = bytes | bytearray | memoryview
 
 
@@ -75,6 +77,33 @@ class Storage(Protocol):
     def sync_directory(self) -> None:
         """Return once every `create`, `rename` and `remove` so far would survive a power cut."""
         ...
+
+
+class SyncFailed(Exception):
+    """A sync failed: what it was to keep may be lost, and a second one could lie. Stop the node."""
+
+    def __init__(self, path: str | os.PathLike[str], error: OSError) -> None:
+        super().__init__(
+            f"{os.fspath(path)} could not be synced: {error.strerror or error}."
+            " Check the disk, then restart the node"
+        )
+
+
+def sync_path(path: str | os.PathLike[str]) -> None:
+    """Sync a file or a directory by its name.
+
+    Raises `SyncFailed`; `OSError` when it cannot be opened, and for want of space: what is written
+    anew then may be synced again.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
+        raise SyncFailed(path, error) from error
+    finally:
+        os.close(descriptor)
 
 
 class DirectoryInUse(Exception):

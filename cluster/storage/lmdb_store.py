@@ -204,22 +204,25 @@ class _Writer:
     ) -> None:
         if error is not None:
             self._txn.abort()
-            _raise_full(error)
+            _raise_full(error, self._store.path)
             _raise_damage(error)
             return
         try:
             self._txn.commit()
         except (lmdb.Error, OSError) as failure:
-            _raise_full(failure)
+            _raise_full(failure, self._store.path)
             raise
         finally:
             self._store.end_write()
 
 
-def _raise_full(error: BaseException) -> None:
+def _raise_full(error: BaseException, path: Path) -> None:
     full = isinstance(error, (lmdb.DiskError, lmdb.MapFullError))
     if full or (isinstance(error, (lmdb.Error, OSError)) and _says_no_space(error)):
-        raise StoreFull(f"no space for a commit to LMDB: {error}; make space") from error
+        raise StoreFull(
+            f"no space for the state in {path}: {error}. Free space on this disk; it goes on by"
+            " itself then"
+        ) from error
 
 
 def _errno_of(error: lmdb.Error) -> int:
@@ -253,7 +256,8 @@ class LmdbStore:
         boot_id: str | None,
         source: Path | None = None,
     ) -> None:
-        self._trust = Trust(Path(path), boot_id)
+        self.path = Path(path)
+        self._trust = Trust(self.path, boot_id)
         self._trust.prepare(source)
         try:
             env = lmdb.open(
@@ -302,9 +306,21 @@ class LmdbStore:
         self._env.close()
 
     def close(self) -> None:
-        """Syncs everything, closes, and only then declares the content clean."""
+        """Syncs everything, closes, and only then declares the content clean.
+
+        Content that cannot be synced is not believed at the next start.
+        """
         self.end_write()
-        self._env.sync(True)
+        try:
+            self._env.sync(True)
+        except lmdb.Error as error:
+            _log.error(
+                "%s could not be synced and is rebuilt at the next start: %s. Check the disk",
+                *(self.path, error),
+            )
+            self._trust.disown()
+            self._env.close()
+            return
         self._env.close()
         self._trust.declare_clean()
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cluster.state.errors import CorruptState
 from cluster.state.machine import read_applied_index
+from cluster.storage.files import NO_SPACE, sync_path
 from cluster.storage.lmdb_store import read_copy
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class DiskSnapshots:
             path.unlink()
         # A process that was killed may have renamed a file and not synced the folder. What counts
         # from here on has to survive a power cut: the log forgets what it holds.
-        _sync_directory(folder)
+        sync_path(folder)
         found = [info for path in folder.iterdir() if (info := _parse(path)) is not None]
         self.latest = max(found, default=None)
 
@@ -142,6 +143,9 @@ class DiskSnapshots:
                 self._copy_state(file.fileno())
             with read_copy(path) as txn:
                 applied_index = read_applied_index(txn)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise _named(error, path) from error
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -163,16 +167,15 @@ class DiskSnapshots:
         path = self.path_of(self.latest)
         if _digest(path) != self.latest.digest:
             raise SnapshotDamaged(
-                f"{path} does not match the digest in its name: it was damaged on the disk. The log"
-                " no longer holds what it stood for. Move the data directory away and start this"
-                " node on an empty one with --repair: it then learns from the others"
+                f"{path} does not match the digest in its name: it was damaged on the disk, and the"
+                " log no longer holds what it stood for"
             )
         return path
 
     def adopt(self, path: Path, info: SnapshotInfo) -> None:
         """Gives a synced file its name, which makes it the newest, and removes older ones."""
         path.rename(self.path_of(info))
-        _sync_directory(self.folder)
+        sync_path(self.folder)
         self.latest = info
         for other in self.folder.glob("*.snapshot"):
             if other != self.path_of(info):
@@ -188,7 +191,7 @@ class FileCopy:
         self.applied_index = applied_index
 
     def publish(self, term: int) -> SnapshotInfo:
-        _sync_file(self._path)
+        sync_path(self._path)
         size = self._path.stat().st_size
         info = SnapshotInfo(self.applied_index, term, size, _digest(self._path))
         self._snapshots.adopt(self._path, info)
@@ -223,12 +226,14 @@ class FileIncoming:
         self._file = path.open("wb", buffering=0)
 
     def write(self, data: bytes) -> None:
-        written = os.pwrite(self._file.fileno(), data, self.received)
-        self.received += written
+        try:
+            self.received += os.pwrite(self._file.fileno(), data, self.received)
+        except OSError as error:
+            raise _named(error, self.path) from error
 
     def publish(self) -> None:
-        with self._file:
-            os.fsync(self._file.fileno())
+        self._file.close()
+        sync_path(self.path)
         try:
             if _digest(self.path) != self.info.digest:
                 raise SnapshotDamaged("a received snapshot does not match its digest")
@@ -257,6 +262,12 @@ def _parse(path: Path) -> SnapshotInfo | None:
     return SnapshotInfo(int(index), int(term), path.stat().st_size, bytes.fromhex(digest))
 
 
+def _named(error: OSError, path: Path) -> OSError:
+    """The same, saying which file it was, and what to do."""
+    advice = "; free space on this disk" if error.errno in NO_SPACE else ""
+    return OSError(error.errno, f"{error.strerror}{advice}", os.fspath(path))
+
+
 def _digest(path: Path) -> bytes:
     digest = blake2b(digest_size=_DIGEST_BYTES)
     with path.open("rb") as file:
@@ -270,17 +281,4 @@ def _create_folder(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir()
-        _sync_directory(path.parent)
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_path(path.parent)

@@ -7,9 +7,10 @@ not synced. Content that was synced and closed is intact whatever the boot id.
 from __future__ import annotations
 
 import logging
-import os
 from shutil import copyfile
 from typing import TYPE_CHECKING
+
+from cluster.storage.files import sync_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,7 @@ class Trust:
         """
         if not self._path.exists():
             self._path.mkdir(parents=True)
-            _sync_directory(self._path.parent)
+            sync_path(self._path.parent)
         self._is_clean = self._clean.exists()
         same_boot = self._boot_id is not None and self._read_boot() == self._boot_id
         if source is not None:
@@ -53,13 +54,17 @@ class Trust:
         """Before the first write: from here on only the boot id vouches for the content."""
         if self._is_clean:
             self._clean.unlink()
-            _sync_directory(self._path)
+            sync_path(self._path)
             self._is_clean = False
 
     def declare_clean(self) -> None:
         """After LMDB synced and closed."""
         if not self._is_clean:
             _write_synced(self._clean, self._boot_id or "")
+
+    def disown(self) -> None:
+        """The content could not be synced: the next start rebuilds it, whatever the boot."""
+        self._boot.unlink(missing_ok=True)
 
     def _replace_by(self, source: Path) -> None:
         self.revoke()
@@ -76,22 +81,13 @@ class Trust:
     def _remove_content(self) -> None:
         for file in self._content:
             file.unlink(missing_ok=True)
-        _sync_directory(self._path)
+        sync_path(self._path)
 
 
 def _write_synced(path: Path, text: str) -> None:
     temporary = path.with_suffix(".tmp")
     with temporary.open("w") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    sync_path(temporary)
     temporary.replace(path)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_path(path.parent)

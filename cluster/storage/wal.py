@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from cluster.storage.files import NO_SPACE
 from cluster.storage.group_log import GroupLog
 from cluster.storage.records import ENTRY, GROUP_ID_MAX, BadRecord
 from cluster.storage.wal_buffer import LogBuffer, Position, SyncTicket
-from cluster.storage.wal_errors import WalDamaged
+from cluster.storage.wal_errors import WalDamaged, WalFull
 from cluster.storage.wal_format import BATCH_HEADER, UNFINISHED_SUFFIX, segment_name
 from cluster.storage.wal_reader import LogReader
 from cluster.storage.wal_recovery import recover, settle_tail
@@ -20,7 +21,8 @@ from cluster.storage.wal_segments import SegmentPool
 from cluster.storage.wal_writer import SegmentWriter
 
 if TYPE_CHECKING:
-    from cluster.storage.files import Storage
+    from cluster.storage.files import File, Storage
+    from cluster.storage.wal_buffer import Batch
     from cluster.storage.wal_config import WalConfig
 
 _LOG = logging.getLogger("flo.storage")
@@ -38,10 +40,14 @@ class Wal:
     writes raises `WalFailed`: what the disk holds is then known only to a restart.
     """
 
-    def __init__(self, storage: Storage, config: WalConfig) -> None:
+    def __init__(self, storage: Storage, config: WalConfig, where: str) -> None:
         """Read the log in `storage`; use `open`."""
+        self.holds_back = False
+        """Set by the owner: `has_room` says no, although the disk has space."""
         self._storage = storage
         self._config = config
+        self._where = where
+        self._found_no_space = False  # by the batch that has to be written next
         self._groups: dict[int, GroupLog] = {}
         self._ends: dict[int, int] = {}
         self._ticket: SyncTicket | None = None
@@ -54,13 +60,14 @@ class Wal:
         self._recover()
 
     @classmethod
-    def open(cls, storage: Storage, config: WalConfig) -> Wal:
+    def open(cls, storage: Storage, config: WalConfig, *, where: str = "its directory") -> Wal:
         """Open the log in `storage`, creating it if there is none. Blocks: it reads all of it.
 
-        What is found is durable when this returns. A batch torn by a crash is cut off. Raises
-        `WalDamaged`, with nothing changed on the disk, and `OSError`.
+        What is found is durable when this returns. A batch torn by a crash is cut off. `where` is
+        the directory, for messages. Raises `WalDamaged`, with nothing changed on the disk, and
+        `OSError`.
         """
-        return cls(storage, config)
+        return cls(storage, config, where)
 
     def group(self, group_id: int) -> GroupLog:
         """Return the log of a group, the same object each time; a new group's log is empty."""
@@ -94,24 +101,42 @@ class Wal:
     def write_and_sync(self, ticket: SyncTicket) -> None:
         """Write and sync a ticket: blocking, in any thread, while the loop thread buffers more.
 
-        Raises `OSError`. When a write failed or there was no space for a segment, nothing is lost
-        and the same ticket may be given again. When a sync failed, this log is at its end.
+        Raises `WalFull` when there was no space, and `OSError`. When a write failed nothing is
+        lost, and the same ticket may be given again. When a sync failed, this log is at its end.
         """
         self._buffer.check()
         assert ticket is self._ticket, "this ticket is not the one under way"
         for batch in ticket.batches[ticket.written :]:
-            file, crc = self._writer.write(batch)
+            file, crc = self._write(batch)
             if batch is ticket.batches[-1]:
                 self.written_lsn = ticket.lsn
             try:
                 file.sync()
-            except OSError:
+            except OSError as error:
                 # The kernel may have dropped the pages and call them clean: a second sync would
                 # lie.
                 self._buffer.failed = True
-                raise
+                message = f"the log could not be synced: {error.strerror}. Check the disk"
+                raise OSError(error.errno, message, self._where) from error
             self._writer.batch_synced(crc)
             ticket.written += 1
+
+    def _write(self, batch: Batch) -> tuple[File, int]:
+        try:
+            written = self._writer.write(batch)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            if not self._found_no_space:
+                _LOG.error(
+                    "no space to write the log in %s: this node makes nothing durable and takes no"
+                    " writes. Free space on this disk; it goes on by itself then",
+                    self._where,
+                )
+            self._found_no_space = True
+            raise WalFull(error.errno, f"no space to write the log in {self._where}") from error
+        self._found_no_space = False
+        return written
 
     def complete(self, ticket: SyncTicket) -> None:
         """Move the durable positions of all groups forward after `write_and_sync` returned."""
@@ -128,9 +153,12 @@ class Wal:
     def has_room(self, nbytes: int) -> bool:
         """Whether an entry of `nbytes` may be appended: false while the disk is full.
 
-        It becomes true again when `prepare_next_segment` finds space.
+        It becomes true again when `prepare_next_segment` finds space, and what could not be
+        written is.
         """
         self._buffer.check()
+        if self._found_no_space or self.holds_back:
+            return False
         if self._pool.has_spare or not self._pool.disk_full:
             return True
         reserved = self._config.segment_bytes // _RESERVED_FRACTION
@@ -248,6 +276,7 @@ class Wal:
             oldest=min(recovered.ends, default=1),
             spares=recovered.spares,
             last=max([tail.sequence, *recovered.spares]),
+            where=self._where,
         )
         self._writer = SegmentWriter(
             self._pool, file=file, sequence=tail.sequence, previous_crc=tail.crc

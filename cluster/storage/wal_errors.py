@@ -19,6 +19,10 @@ class WalDamaged(Exception):
         self.reason = reason
 
 
+class WalFull(OSError):
+    """There was no space for a batch. Nothing is lost: the same ticket may be given again."""
+
+
 class WalFailed(Exception):
     """The disk refused a sync before, so nobody knows what it holds: the log takes no more calls.
 

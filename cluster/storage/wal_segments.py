@@ -6,12 +6,12 @@ file system's metadata, and then each sync waits for its journal.
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from cluster.storage.files import NO_SPACE
 from cluster.storage.wal_format import UNFINISHED_SUFFIX, segment_name
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("flo.storage")
 _FILL_BYTES = 1 << 20
 _ZEROS = bytes(_FILL_BYTES)
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 # More would keep space from the state machines; fewer would fill most new segments with zero bytes
 # although old ones are let go.
@@ -45,10 +44,12 @@ class SegmentPool:
         oldest: int,
         spares: list[int],
         last: int,
+        where: str,
     ) -> None:
         self.disk_full = False
         self._storage = storage
         self._segment_bytes = segment_bytes
+        self._where = where
         self._spares = deque(spares)  # sequences of files that are ready and not in use
         self._oldest = oldest  # the lowest sequence that has a file
         self._last = last  # the highest
@@ -77,7 +78,7 @@ class SegmentPool:
             try:
                 self._create_next()
             except OSError as error:
-                if error.errno not in _NO_SPACE:
+                if error.errno not in NO_SPACE:
                     raise
 
     def take(self, sequence: int) -> File:
@@ -117,7 +118,7 @@ class SegmentPool:
                 else:
                     self._storage.remove(name)
             except OSError as error:
-                if error.errno in _NO_SPACE:
+                if error.errno in NO_SPACE:
                     return False
                 raise
             self._oldest += 1
@@ -138,16 +139,18 @@ class SegmentPool:
         try:
             create_segment(self._storage, self._last + 1, self._segment_bytes)
         except OSError as error:
-            if error.errno in _NO_SPACE and not self.disk_full:
+            if error.errno in NO_SPACE and not self.disk_full:
                 self.disk_full = True
-                _LOG.warning(
-                    "no space for the next log segment of %d bytes: "
-                    "no more entries are taken until there is",
-                    self._segment_bytes,
+                _LOG.error(
+                    "no space in %s for the next %d bytes of the log: this node takes no more"
+                    " writes. Free space on this disk; it goes on by itself then",
+                    *(self._where, self._segment_bytes),
                 )
             raise
         self._last += 1
         self._spares.append(self._last)
+        if self.disk_full:
+            _LOG.warning("there is space in %s again: writes are taken", self._where)
         self.disk_full = False
 
 

@@ -190,6 +190,12 @@ _LIMITS = (
     ),
     _limit("batch_commands_max", Kind.WHOLE, 1_024, "Commands of one log entry."),
     _limit(
+        "partition_wait_s",
+        Kind.SECONDS,
+        1.0,
+        "What would wait longer in a partition, by its present pace, is refused.",
+    ),
+    _limit(
         "partition_commands_max",
         Kind.WHOLE,
         65_536,
@@ -211,7 +217,7 @@ _LIMITS = (
         "connection_unsent_bytes_max",
         Kind.BYTES,
         64 * _MIB,
-        "Answers that a client does not read; past this it is cut off.",
+        "Answers that a client has not read; past this its reads are refused.",
     ),
     _limit(
         "connection_stall_s",
@@ -227,13 +233,29 @@ _LIMITS = (
     ),
     _limit("connections_max", Kind.WHOLE, 10_000, "Client connections of this node."),
     _limit(
-        "calls_bytes_max", Kind.BYTES, 256 * _MIB, "What the unanswered writes of this node carry."
+        "requests_bytes_max",
+        Kind.BYTES,
+        64 * _MIB,
+        "Requests of all clients that came in part, or wait to be run; then they take turns.",
     ),
-    _limit("calls_max", Kind.WHOLE, 200_000, "Unanswered calls of this node."),
+    _limit(
+        "answers_bytes_max",
+        Kind.BYTES,
+        128 * _MIB,
+        "Answers of all clients that wait to be read; past this reads are refused.",
+    ),
+    _limit(
+        "calls_bytes_max",
+        Kind.BYTES,
+        128 * _MIB,
+        "What the unanswered writes of this node carry; and apart, those of its partitions.",
+    ),
+    _limit("calls_max", Kind.WHOLE, 50_000, "Unanswered calls of this node."),
+    _limit("peer_calls_max", Kind.WHOLE, 4_096, "Calls on their way to one other node."),
     _limit(
         "apply_bytes_per_turn",
         Kind.BYTES,
-        4 * _MIB,
+        256 * _KIB,
         "What one partition applies before the next has its turn.",
     ),
     _limit(

@@ -1,7 +1,9 @@
 """`flo node`: one node in the foreground."""
 
 import os
+import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -74,7 +76,12 @@ def node_command(
 
     if exit_with_parent:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
-    raise SystemExit(run(config))
+    raise SystemExit(run(config, _typed(sys.argv[1:])))
+
+
+def _typed(arguments: list[str]) -> str:
+    """The command line that started this process, to be typed again."""
+    return shlex.join(["flo", *(each for each in arguments if each != "--exit-with-parent")])
 
 
 def build_config(

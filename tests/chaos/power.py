@@ -108,7 +108,7 @@ class PowerDisk:
         """Drops a record that a killed process had begun: its change was not made."""
         if self._journal.exists():
             whole = 0
-            for record, end in _records(self._journal, with_data=False):
+            for record, end in read_journal(self._journal, with_data=False):
                 assert record.offset == whole
                 whole = end
             os.truncate(self._journal, whole)
@@ -119,7 +119,7 @@ class PowerDisk:
         if self._lies.exists():
             rng = LosesAll(rng.random())
         if self._journal.exists():
-            records = [record for record, _ in _records(self._journal, with_data=True)]
+            records = [record for record, _ in read_journal(self._journal)]
             _undo_writes(self._unsynced_writes(records), self._paths(), rng, loss)
             self._undo_names(_unsynced_names(records), rng, loss)
             self._journal.unlink()
@@ -179,7 +179,7 @@ class PowerDisk:
         return found
 
 
-def _records(journal: Path, *, with_data: bool) -> Iterator[tuple[Record, int]]:
+def read_journal(journal: Path, *, with_data: bool = True) -> Iterator[tuple[Record, int]]:
     """Every whole record, and where it ends."""
     size = journal.stat().st_size
     with journal.open("rb") as file:

@@ -14,7 +14,8 @@
  * copy_file_range. Not seen at all: descriptors duplicated with dup, stdio, io_uring.
  *
  * A block (4 KiB) is kept once between two syncs of its file: of several writes to it only what was
- * there before the first can come back. Sectors (512 bytes) are never torn.
+ * there before the first can come back; with POWER_EVERY in the environment it is kept each time, so
+ * that the files can be put back as they were before any operation. Sectors (512 bytes) are never torn.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -53,6 +54,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *root, *graveyard, *boot_id, *lies;
 static size_t root_length;
 static int journal = -1;
+static int keeps_every;
 static uint64_t graves;
 static uint64_t inodes[FDS]; /* of the open files below root, by descriptor */
 static char unmodelled[FDS];
@@ -69,6 +71,7 @@ __attribute__((constructor)) static void start(void) {
     graveyard = getenv("POWER_GRAVEYARD");
     boot_id = getenv("POWER_BOOT_ID");
     lies = getenv("POWER_LIES");
+    keeps_every = getenv("POWER_EVERY") != NULL;
     if (!path || !root || !graveyard || !boot_id || !lies) die("POWER_... is not set");
     root_length = strlen(root);
     journal = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -176,7 +179,7 @@ static void before_write(int fd, uint64_t offset, uint64_t length) {
     }
     for (uint64_t block = first; block <= last; block++) {
         uint64_t run = block;
-        while (run <= last && !file->kept[run]) file->kept[run++] = 1;
+        while (run <= last && !file->kept[run]) file->kept[run++] = !keeps_every;
         if (run > block) keep_blocks(fd, inode, block, run - 1, size);
         if (run > block) block = run - 1;
     }

@@ -12,7 +12,10 @@ from typing import NamedTuple, TypeAlias, cast
 import pytest
 
 from cluster import data
+from cluster.calls import Call
 from cluster.compaction import Compaction
+from cluster.dispatch import Dispatcher
+from cluster.forwarding import FORWARD_REPLY, Forwarding
 from cluster.partition import Partition
 from cluster.raft import messages
 from cluster.raft.core import Core
@@ -25,13 +28,16 @@ from cluster.raft.outbox import Outbox
 from cluster.raft.reads import ReadIndex
 from cluster.raft.replication import Replication
 from cluster.raft.types import NodeId, Outgoing
+from cluster.state.commands import Result
+from cluster.state.sessions import Sessions
 from cluster.storage.group_log import GroupLog
 from cluster.storage.memory_files import Crash
 from cluster.storage.memory_snapshots import MemoryIncoming, MemorySnapshots
 from cluster.storage.records import HardState
 from cluster.storage.snapshots import SnapshotInfo
 from cluster.storage.wal import Wal
-from tests.simulation import world
+from flo.wire.status import Ran, Refusal
+from tests.simulation import node
 from tests.unit.node import test_compaction as compaction
 from tests.unit.node import test_snapshot_crashes as crashes
 from tests.unit.raft import test_learning as learning
@@ -259,7 +265,7 @@ def start_leaves_the_log_behind_its_snapshot(patch: pytest.MonkeyPatch) -> None:
         base_index = wal.group(number).base_index
         return latest is not None and applied_index < max(base_index, 1)
 
-    patch.setattr(world, "restore_point", restore)
+    patch.setattr(node, "restore_point", restore)
     patch.setattr(data, "restore_point", restore)
 
 
@@ -315,7 +321,70 @@ def snapshots_are_believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryIncoming, "publish", publish)
 
 
+def repeated_commands_run_again(patch: pytest.MonkeyPatch) -> None:
+    """A session forgets what it has answered."""
+
+    def keep(self: Sessions, session_id: int, sequence: int, result: Result) -> None:
+        pass
+
+    patch.setattr(Sessions, "keep", keep)
+
+
+def new_tries_take_new_sequences(patch: pytest.MonkeyPatch) -> None:
+    """Of a client that brings no session: the node's own then protects nothing."""
+    again = Dispatcher.try_again
+
+    def try_again(self: Dispatcher, call: Call, leader: NodeId) -> None:
+        if call.node_session is not None:
+            call.node_session.assign(call)
+        again(self, call, leader)
+
+    patch.setattr(Dispatcher, "try_again", try_again)
+
+
+def unknown_is_told_as_not_run(patch: pytest.MonkeyPatch) -> None:
+    """Leadership was lost with the command in the log, or the connection with it on the way."""
+
+    def on_unknown(self: Call) -> None:
+        self.on_not_leader(0)
+
+    patch.setattr(Call, "on_unknown", on_unknown)
+
+
+def late_answers_are_told_as_not_run(patch: pytest.MonkeyPatch) -> None:
+    """The deadline has passed while the command was at the leader."""
+    refusal = Dispatcher.timeout_refusal
+
+    def timeout_refusal(self: Dispatcher, call: Call) -> Refusal:
+        return refusal(self, call)._replace(ran=Ran.NO)
+
+    patch.setattr(Dispatcher, "timeout_refusal", timeout_refusal)
+
+
+def answers_find_the_wrong_calls(patch: pytest.MonkeyPatch) -> None:
+    """Calls on their way to a node outlive the connection: an answer of the next one counts."""
+    receive = Forwarding.receive
+
+    def peer_lost(self: Forwarding, node: NodeId) -> None:
+        for call in cast(dict[NodeId, dict[int, Call]], inner(self, "_out")).get(node, {}).values():
+            call.on_unknown()
+
+    def received(self: Forwarding, node: NodeId, message: list[object]) -> None:
+        out = cast(dict[NodeId, dict[int, Call]], inner(self, "_out")).get(node, {})
+        if message[0] == FORWARD_REPLY and out:
+            message = [*message[:2], min(out), *message[3:]]
+        receive(self, node, message)
+
+    patch.setattr(Forwarding, "peer_lost", peer_lost)
+    patch.setattr(Forwarding, "receive", received)
+
+
 ABLATIONS = [
+    Ablation("repeated commands run again", repeated_commands_run_again),
+    Ablation("new tries take new sequences", new_tries_take_new_sequences),
+    Ablation("unknown is told as not run", unknown_is_told_as_not_run),
+    Ablation("late answers are told as not run", late_answers_are_told_as_not_run),
+    Ablation("answers find the wrong calls", answers_find_the_wrong_calls),
     Ablation("unconditional truncation", truncate_unconditionally),
     Ablation("hidden entries are seen", hide_nothing),
     Ablation("resets not tied to a send", resets_without_cause),

@@ -1,223 +1,129 @@
-"""One simulated run: random faults and clients from a seed, then a quiet end and the verdict."""
+"""One simulated run: a plan's faults and clients, then a quiet end and the verdict."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from cluster.queries import GET, Result
 from cluster.raft.types import NodeId
-from cluster.state.commands import INCR, OPEN_SESSION, PUT, SESSION_UNKNOWN, Command
-from flo.wire.status import Reason
-from tests.simulation.faults import heal, inject_one
-from tests.simulation.world import SimNode, World
+from flo.wire.routing import partition_of
+from tests.histories.judge import Verdict, judge
+from tests.histories.operations import Kind, Outcome
+from tests.simulation.clients import KEYS, NAMESPACE, History, Session, Worker
+from tests.simulation.faults import BY_NAME, heal
+from tests.simulation.plan import LAYOUTS, Plan
+from tests.simulation.world import World
 
-NAMESPACE = b"sim"
-COUNTER = b"counter"
-CLIENTS = 3
+QUIET_S = 0.02
 QUIET_ROUNDS = 3_000
-
-
-@dataclass
-class Client:
-    """Increments one shared counter and puts unique values, one call at a time, with a session.
-
-    A call whose outcome is unknown, or that did not run, is repeated with the same triple at any
-    node, as a real client does.
-    """
-
-    name: int
-    rng: Random
-    session: int = 0
-    token: int = 0
-    sequence: int = 0
-    waiting: bool = False
-    pending: Command | None = None
-    acknowledged: list[bytes] = field(default_factory=list[bytes])
-    incremented: list[int] = field(default_factory=list[int])
-    reads: int = 0
-    reading: "Read | None" = None
-
-    def act(self, node: SimNode) -> None:
-        """Sends the pending command, or a new one, to `node`."""
-        if self.waiting:
-            if self.rng.random() < 0.05:
-                # The client gives up on this try; the command may still be on its way.
-                self.waiting = False
-            return
-        if self.pending is None:
-            self.pending = self._next_command()
-        self.waiting = True
-        node.partition.submit(self.pending, 50, Try(self, self.pending))
-        node.turns.request(node.partition)
-
-    def _next_command(self) -> Command:
-        if not self.session:
-            self.token = self.token or self.rng.getrandbits(60)
-            return (OPEN_SESSION, 0, 0, 0, self.token)
-        self.sequence += 1
-        triple = (self.session, self.sequence, self.sequence)
-        if self.rng.random() < 0.5:
-            return (INCR, *triple, NAMESPACE, COUNTER, 1)
-        key = b"%d-%d" % (self.name, self.sequence)
-        return (PUT, *triple, NAMESPACE, key, key, 0, 0, None)
-
-    def answered(self, command: Command, result: Result) -> None:
-        """A try of `command` was answered; a late one of an earlier command says nothing new."""
-        if command is not self.pending:
-            return
-        self.waiting = False
-        assert result[0] != SESSION_UNKNOWN, "a session was lost"
-        if result[0] != 0:
-            return
-        code = command[0]
-        if code == OPEN_SESSION:
-            assert isinstance(result[1], int)
-            self.session = result[1]
-        elif code == INCR:
-            assert isinstance(result[2], int)
-            self.incremented.append(result[2])
-        else:
-            assert isinstance(command[5], bytes)
-            self.acknowledged.append(command[5])
-        self.pending = None
-
-
-class Try:
-    """One try of a client's command. Implements `Waiter`."""
-
-    def __init__(self, client: Client, command: Command) -> None:
-        self._client = client
-        self._command = command
-
-    def on_result(self, result: Result) -> None:
-        self._client.answered(self._command, result)
-
-    def on_not_leader(self, leader: NodeId) -> None:
-        self._again()
-
-    def on_unknown(self) -> None:
-        self._again()
-
-    def _again(self) -> None:
-        if self._client.pending is self._command:
-            self._client.waiting = False
-
-
-class Counted:
-    """What all clients know of the counter: a read must see every increment answered before."""
-
-    def __init__(self) -> None:
-        self.highest = 0
-
-    def note(self, value: int) -> None:
-        self.highest = max(self.highest, value)
-
-
-class Read:
-    """One linearizable read of the counter. Implements `Waiter`.
-
-    An answer that comes after the client gave up must be right all the same.
-    """
-
-    def __init__(self, client: Client, counted: Counted) -> None:
-        self._client = client
-        self._counted = counted
-        self._known = counted.highest
-
-    def on_result(self, result: Result) -> None:
-        value = 0
-        if result[0] == 0:
-            assert isinstance(result[2], bytes)
-            value = int.from_bytes(result[2], "little")
-        elif result[0] != Reason.NOT_FOUND:
-            return self._done()
-        assert value >= self._known, (
-            f"a read returned {value}; {self._known} was answered before the read began"
-        )
-        self._counted.note(value)
-        self._client.reads += 1
-        return self._done()
-
-    def on_not_leader(self, leader: NodeId) -> None:
-        self._done()
-
-    def on_unknown(self) -> None:
-        raise AssertionError("a read cannot be unknown")
-
-    def _done(self) -> None:
-        if self._client.reading is self:
-            self._client.reading = None
+"""A minute: within it everything must be as if nothing had happened."""
+_REDIAL = 0.03
+"""The chance of each pair, in each step, to connect anew if need be: about twice a second."""
+_RETURN = 0.015
+"""The chance of a node that is down or paused, in each step, to go on."""
+_LINK_ROOM = 15
+_WITH_SESSION = 3
+"""So many of the clients; two of them share one."""
 
 
 class Run:
-    """The schedule of one seed."""
+    """The schedule of one plan."""
 
-    def __init__(self, seed: int, *, nodes: int, steps: int) -> None:
-        self.world = World(seed, nodes)
-        self.world.on_crash = self._forget_calls
-        self.rng = self.world.rng
-        self.steps = steps
-        self.counted = Counted()
-        self.clients = [Client(n, Random(self.rng.getrandbits(32))) for n in range(CLIENTS)]
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.world = World(plan.seed, plan.nodes, replicas=LAYOUTS[plan.nodes])
+        self.world.on_crash = self._crashed
+        self.world.link_room = _LINK_ROOM
+        self.history = History()
+        self.verdict = Verdict()
+        self.step = 0
+        self.quiet_rounds = 0
+        self._rng = Random(f"{plan.seed} schedule")
+        shared = Session()
+        sessions = [shared, shared, Session()]
+        self.workers = [
+            Worker(
+                self.world,
+                self.history,
+                Random(f"{plan.seed} client {number}"),
+                sessions[number] if number < _WITH_SESSION else None,
+            )
+            for number in range(plan.workers)
+        ]
 
     def execute(self) -> None:
-        """Raises AssertionError when a promise was broken."""
-        for a, b in self.world.pairs:
-            self.world.connect(a, b)
-        for _ in range(self.steps):
+        """Raises when a promise was broken: AssertionError, Violation, or what the code raised."""
+        world = self.world
+        for pair in world.pairs:
+            world.connect(*pair)
+        events = iter(self.plan.events)
+        event = next(events, None)
+        for step in range(self.plan.steps):
+            self.step = step
             self._step()
-            self.world.check()
-            self.world.stop_failed()
-        heal(self.world)
-        for _ in range(QUIET_ROUNDS):
-            self._quiet_round()
-            if self._settled():
-                break
+            if event is not None and event.step == step:
+                world.rng.seed(event.seed)
+                BY_NAME[event.fault].inject(world)
+                event = next(events, None)
+            world.check()
+            world.stop_failed()
+        heal(world)
+        self._until(self._settled, "no progress after the faults stopped")
         self._judge()
 
     def _step(self) -> None:
-        world, rng = self.world, self.rng
-        world.clock.now += rng.choice((0.001, 0.005, 0.02, 0.05))
+        """The same draws in every step, whatever goes on: with a fault less the rest stays."""
+        world, random = self.world, self._rng.random
+        world.clock.now += (0.001, 0.005, 0.02, 0.05)[int(random() * 4)]
         for node in world.nodes.values():
-            if node.runs:
-                if rng.random() < 0.6:
-                    node.tick()
-                for _ in range(rng.randrange(3)):
-                    node.run_callbacks()
-                if rng.random() < 0.1:
-                    node.executor.run_next()
-                if rng.random() < 0.1:
-                    node.snapshot_executor.run_next()
+            ticks, passes, disk, returns = random() < 0.6, int(random() * 3), random(), random()
+            if not node.runs:
+                if returns < _RETURN:
+                    node.paused = False
+                    world.restart(node.node_id)
+                continue
+            if ticks:
+                node.tick()
+            for _ in range(passes):
+                node.run_callbacks()
+            if disk < 0.1:
+                node.executor.run_next()
+            elif disk < 0.2:
+                node.snapshot_executor.run_next()
         for (a, b), link in world.links.items():
-            if rng.random() < 0.6:
-                world.deliver(a, b, rng.choice((1, 2, 5, 50)))
-            if link.leftovers and rng.random() < 0.1:
+            draw = random()
+            if draw < (0.05 if link.slow else 0.6):
+                count = (1, 2, 5, 50)[int(random() * 4)]
+                if link.queue:
+                    world.deliver(a, b, count)
+            elif draw > 0.9 and link.leftovers:
                 world.deliver_leftover(a, b)
-        for client in self.clients:
-            node = world.nodes[rng.choice(world.node_ids)]
-            if node.runs and rng.random() < 0.3:
-                client.act(node)
-            if node.runs and rng.random() < 0.2:
-                self._read_counter(client, node)
-        inject_one(world)
+            elif draw > 0.85 and not link.up:
+                world.notice_losses(b, a)
+        for pair in world.pairs:
+            if random() < _REDIAL:
+                world.connect(*pair)
+        for worker in self.workers:
+            if random() < 0.3:
+                worker.act()
 
-    def _read_counter(self, client: Client, node: SimNode) -> None:
-        if client.reading is not None and self.rng.random() < 0.9:
-            return
-        for each in self.clients:
-            self.counted.note(max(each.incremented, default=0))
-        client.reading = read = Read(client, self.counted)
-        node.partition.read(GET, (NAMESPACE, COUNTER), read)
-        node.turns.request(node.partition)
+    def _crashed(self, node_id: NodeId) -> None:
+        for worker in self.workers:
+            worker.crashed(node_id)
 
-    def _forget_calls(self) -> None:
-        """A node crashed: whoever waited for it hears nothing."""
-        for client in self.clients:
-            client.waiting = False
-            client.reading = None
+    # --- the end ---
+
+    def _until(self, done: Callable[[], bool], failure: str) -> None:
+        for _ in range(QUIET_ROUNDS):
+            self._quiet_round()
+            self.quiet_rounds += 1
+            if done():
+                return
+        raise AssertionError(failure)
 
     def _quiet_round(self) -> None:
         world = self.world
-        world.clock.now += 0.02
+        world.clock.now += QUIET_S
         if any(node.failure is not None for node in world.nodes.values()):
             heal(world)  # A disk that failed just before the end is noticed only now.
         for node in world.nodes.values():
@@ -229,56 +135,91 @@ class Run:
         for a, b in world.links:
             world.deliver(a, b, 1000)
         world.check()
-        for client in self.clients:
-            if client.pending is not None:
-                client.act(world.nodes[self.rng.choice(world.node_ids)])
+        for worker in self.workers:
+            worker.finish()
 
     def _settled(self) -> bool:
         """Everybody answered, everybody has everything, and somebody leads."""
-        nodes = list(self.world.nodes.values())
-        if any(node.partition.broken or node.learning for node in nodes):
+        if any(worker.call is not None for worker in self.workers):
             return False
-        same = len({(node.replica.applied_index, node.log.last_index) for node in nodes}) == 1
-        led = any(node.group.is_ready for node in nodes)
-        answered = all(client.pending is None for client in self.clients)
-        return (
-            led and same and answered and nodes[0].replica.applied_index == nodes[0].log.last_index
+        nodes = self.world.nodes
+        if any(node.learning for node in nodes.values()):
+            return False
+        return all(
+            self._is_settled(number, ids) for number, ids in enumerate(self.world.founding.replicas)
         )
 
+    def _is_settled(self, number: int, node_ids: tuple[NodeId, ...]) -> bool:
+        nodes = [self.world.nodes[node_id] for node_id in node_ids]
+        replicas = [node.partitions[number] for node in nodes]
+        if any(replica.broken for replica in replicas):
+            return False
+        ends = {node.wal.group(number).last_index for node in nodes}
+        ends |= {replica.replica.applied_index for replica in replicas}
+        return len(ends) == 1 and any(replica.group.is_ready for replica in replicas)
+
     def _judge(self) -> None:
-        assert self._settled(), "no progress after the faults stopped"
-        nodes = list(self.world.nodes.values())
-        assert len({node.replica.digest() for node in nodes}) == 1, "replicas differ"
-        for client in self.clients:
-            for key in client.acknowledged:
-                assert self._read(key) == key, f"acknowledged {key!r} is gone"
-        counted = [value for client in self.clients for value in client.incremented]
-        assert len(set(counted)) == len(counted), "two increments got the same answer"
-        stored = int.from_bytes(self._read(COUNTER) or b"", "little")
-        assert stored == len(counted), f"{len(counted)} increments acknowledged, {stored} counted"
+        """Every node serves a write and a read; all that was said before must have been true."""
+        self._serve()
+        self._until(self._settled, "the replicas do not meet")
+        nodes = self.world.nodes
+        for number, node_ids in enumerate(self.world.founding.replicas):
+            digests = {nodes[each].partitions[number].replica.digest() for each in node_ids}
+            assert len(digests) == 1, f"partition {number}: replicas differ"
+        for each in self.workers:
+            for key, value in each.kept.items():
+                assert self._stored(key) == value, f"acknowledged {key!r} is gone"
+        self.verdict = judge(self.history.all(), self._partition_of, ended=True)
 
-    def _read(self, key: bytes) -> bytes | None:
-        answers: list[Result] = []
+    def _serve(self) -> None:
+        worker = Worker(self.world, self.history, self._rng, None)
+        self.workers.append(worker)
+        node_ids = self.world.node_ids
+        asks = [partial(worker.ask, Kind.INCR, ["count"], each) for each in node_ids]
+        asks.append(partial(worker.ask, Kind.GET, list(KEYS), self._rng.choice(node_ids)))
+        for ask in asks:
+            answered = self.answered
 
-        class Collect:
-            def on_result(self, result: Result) -> None:
-                answers.append(result)
+            def is_answered(ask: Callable[[], None] = ask, answered: int = answered) -> bool:
+                if worker.call is None and self.answered == answered:
+                    ask()  # The first try, or it was refused.
+                return self.answered > answered
 
-            def on_not_leader(self, leader: NodeId) -> None:
-                raise AssertionError(f"not the leader; {leader} is")
+            self._until(is_answered, "a node does not serve after the faults stopped")
 
-            def on_unknown(self) -> None:
-                raise AssertionError("a read cannot be unknown")
+    def _partition_of(self, key: str) -> int:
+        return partition_of(NAMESPACE, key.encode(), self.world.founding.partition_count)
 
-        self.world.nodes[1].partition.read_stale(GET, (NAMESPACE, key), Collect())
-        value = answers[0][2] if answers[0][0] == 0 else None
-        assert value is None or isinstance(value, bytes)
-        return value
+    def _stored(self, key: str) -> object:
+        number = self._partition_of(key)
+        node = self.world.nodes[self.world.founding.replicas[number][0]]
+        answer = _Answer()
+        node.partitions[number].read_stale(GET, (NAMESPACE, key.encode()), answer)
+        return answer.result[2] if answer.result[0] == 0 else None
+
+    # --- what was done ---
 
     @property
-    def reads(self) -> int:
-        return sum(client.reads for client in self.clients)
+    def answered(self) -> int:
+        return sum(each.outcome is Outcome.OK for each in self.history.ended)
 
     @property
-    def acknowledged(self) -> int:
-        return sum(len(c.acknowledged) + len(c.incremented) for c in self.clients)
+    def trace(self) -> list[str]:
+        """All that clients saw: equal for equal runs."""
+        return [f"{each.start} {each.end} {each.key} {each}" for each in self.history.all()]
+
+
+class _Answer:
+    """Implements `Waiter`."""
+
+    def __init__(self) -> None:
+        self.result: Result = ()
+
+    def on_result(self, result: Result) -> None:
+        self.result = result
+
+    def on_not_leader(self, leader: NodeId) -> None:
+        raise AssertionError(f"not the leader; {leader} is")
+
+    def on_unknown(self) -> None:
+        raise AssertionError("a read cannot be unknown")

@@ -28,7 +28,7 @@ def row_in_document(setting: Setting) -> str:
     """The line of docs/configuration.md for a setting."""
     default = setting.unset if setting.default is None else f"`{setting.default}`"
     if setting.kind is Kind.BYTES and isinstance(setting.default, int):
-        for power, unit in ((30, "GiB"), (20, "MiB")):
+        for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
             if setting.default >= 1 << power and setting.default % (1 << power) == 0:
                 default = f'`"{setting.default >> power} {unit}"`'
                 break

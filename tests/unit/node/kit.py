@@ -86,7 +86,8 @@ class FakeGroup:
         self.transferring = False
         self.is_ready = True
         self.last_index = 1000
-        self.acknowledged: dict[NodeId, int] = {}
+        self.levels: dict[NodeId, int] = {}
+        """How far each follower is, with its log and its state."""
         self.transfers: list[NodeId] = []
 
     @property
@@ -97,8 +98,8 @@ class FakeGroup:
     def accepts_proposals(self) -> bool:
         return self.is_leader and not self.transferring
 
-    def acknowledged_by(self, peer: NodeId) -> int:
-        return self.acknowledged.get(peer, 0)
+    def level_of(self, peer: NodeId) -> int:
+        return self.levels.get(peer, 0)
 
     def transfer_leadership(self, peer: NodeId) -> bool:
         self.transfers.append(peer)
@@ -124,6 +125,7 @@ class FakePartition:
         self.broken: str | None = None
         self.disk_full = False
         self.log_full = False
+        self.log_too_long = False
         self.takes_part = True
         self.writes: list[Asked] = []
         self.reads: list[Asked] = []

@@ -39,7 +39,10 @@ WAL = WalConfig(segment_bytes=256 << 10, batch_bytes_max=64 << 10, groups_max=8)
 class InlineExecutor(Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         future: Future[T] = Future()
-        future.set_result(fn(*args, **kwargs))
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
         return future
 
 
@@ -74,7 +77,9 @@ class SmallNode:
         self.cluster = cluster
         self.node_id = node_id
         self.callbacks: deque[Callable[[], None]] = deque()
-        self.wal = Wal.open(MemoryStorage(), cluster.wal_config)
+        self.storage = MemoryStorage()
+        self.wal = Wal.open(self.storage, cluster.wal_config)
+        self.stores: dict[int, MemoryStore] = {}
         self.partitions = {
             number: self._partition(number, limits)
             for number, (owner,) in enumerate(cluster.replicas)
@@ -118,7 +123,7 @@ class SmallNode:
 
     def _partition(self, number: int, limits: Limits) -> Partition:
         log = self.wal.group(number)
-        store = MemoryStore()
+        store = self.stores[number] = MemoryStore()
         replica = Replica(store, StateMachine())
         group = RaftGroup(
             GroupConfig(number, self.node_id, (self.node_id,)),

@@ -243,9 +243,11 @@ def test_many_parked_calls_are_tried_again_in_portions() -> None:
     for to, message in calls.network.take():
         calls.reply(to, message[2], NOT_LEADER, 0)
     calls.tick()
+    assert len(calls.network.take()) == 256
+    calls.dispatcher.peer_changed()
     assert len(calls.network.take()) == 4096
-    calls.tick()
-    assert len(calls.network.take()) == 5000 - 4096
+    calls.dispatcher.peer_changed()
+    assert len(calls.network.take()) == 5000 - 4096 - 256
 
 
 # --- where to ask ---

@@ -9,9 +9,10 @@ from cluster.compaction import INSTALLING, Compaction
 from cluster.config import Limits
 from cluster.queries import Result
 from cluster.raft.types import NodeId
-from cluster.state.commands import PUT
+from cluster.state.commands import PUT, encode_entry
 from cluster.storage.memory_snapshots import MemorySnapshots
-from tests.simulation.world import StepExecutor, World
+from tests.simulation.devices import StepExecutor
+from tests.simulation.world import World
 from tests.unit.node.small_cluster import WAL, SmallCluster, SmallNode
 
 if TYPE_CHECKING:
@@ -295,6 +296,35 @@ def test_received_snapshot_that_the_log_has_passed_is_thrown_away(keeper: Keeper
     keeper.tick()
     assert keeper.reopened == []
     assert keeper.node.partitions[0].broken is None
+
+
+def test_log_keeps_what_a_full_state_has_yet_to_apply(keeper: Keeper) -> None:
+    """Though a snapshot that was received meanwhile holds it: that was not installed."""
+    keeper.write(1 << 14, 0)
+    partition = keeper.node.partitions[0]
+    applied = partition.group.applied_index
+    store = vars(partition.replica)["_store"]
+    store.full = True
+    value = bytes(8 << 10)
+    command = (PUT, 0, 0, 0, b"ns", b"key", value, 0, 0, None)
+    for _ in range(2 * BOUND >> 13):
+        partition.group.propose(encode_entry(1, [command]))
+        keeper.node.turns.request(partition)
+        keeper.cluster.tick()
+    assert partition.group.applied_index == applied
+    ahead = Keeper()
+    ahead.write((2 * BOUND) - (1 << 16), 0)
+    info = ahead.snapshots(0).take().publish(1)
+    assert applied < info.last_index < partition.group.commit_index
+    keeper.snapshots(0).adopt(info, ahead.snapshots(0).content)
+    keeper.tick()
+    assert keeper.base(0) <= applied
+    store.full = False
+    keeper.tick(rounds=100)
+    assert partition.broken is None
+    assert partition.group.applied_index == partition.group.commit_index
+    keeper.tick()
+    assert keeper.base(0) > applied, "then it is let go"
 
 
 def test_install_that_fails_is_tried_again_and_holds_up_nobody(keeper: Keeper) -> None:

@@ -393,9 +393,9 @@ def test_a_call_waits_while_the_leader_does_not_keep_up() -> None:
 
 def test_a_read_is_answered_later_and_a_write_at_once_to_a_node_that_does_not_keep_up() -> None:
     receiver = Receiver()
-    receiver.network.slow.add(1)
     receiver.receive(FORWARD, 0, 1, READ, 0x101, TRIPLE, [b"ns", b"k"])
     receiver.receive(FORWARD, 0, 2, WRITE, DELETE, TRIPLE, [b"ns", b"k", None])
+    receiver.network.slow.add(1)
     for asked in receiver.partition.take():
         asked.waiter.on_result((0, True, b"x"))
     sent = [message for _, message in receiver.network.take()]
@@ -403,3 +403,49 @@ def test_a_read_is_answered_later_and_a_write_at_once_to_a_node_that_does_not_ke
         [1, UNKNOWN],
         [2, RESULT],
     ]
+
+
+def test_nothing_is_read_for_a_node_that_does_not_keep_up() -> None:
+    receiver = Receiver()
+    receiver.network.slow.add(1)
+    receiver.receive(FORWARD, 0, 1, READ, 0x101, TRIPLE, [b"ns", b"k"])
+    assert receiver.asked_nothing
+    ((_, message),) = receiver.network.take()
+    assert message[3] == UNKNOWN
+
+
+def test_calls_on_their_way_to_one_node_are_bounded() -> None:
+    calls = Calls(limits=Limits(peer_calls_max=2))
+    calls.lead(2)
+    said = [calls.write(context=session(number)) for number in range(1, 5)]
+    sent = calls.network.take()
+    assert len(sent) == 2
+    for _, message in sent:
+        calls.reply(2, message[2], RESULT, [0, 1])
+    calls.tick()
+    for _, message in calls.network.take():
+        calls.reply(2, message[2], RESULT, [0, 1])
+    assert [each.outcome for each in said] == [(0, 1)] * 4
+
+
+def test_a_call_that_found_no_way_in_time_is_refused_as_overload() -> None:
+    calls = Calls()
+    calls.lead(2)
+    calls.network.slow.add(2)
+    said = calls.write(context=session(1)), calls.read()
+    calls.tick(6.0)
+    for each in said:
+        assert isinstance(each.outcome, Refusal)
+        assert (each.outcome.reason, each.outcome.ran) == (Reason.SHARD_BUSY, Ran.NO)
+
+
+def test_calls_that_wait_for_a_busy_way_are_bounded() -> None:
+    calls = Calls()
+    calls.lead(2)
+    calls.network.slow.add(2)
+    said = [calls.read() for _ in range(1100)]
+    refused = [each.outcome for each in said if each.outcomes]
+    assert len(refused) == 1100 - 1024
+    for each in refused:
+        assert isinstance(each, Refusal)
+        assert (each.reason, each.ran) == (Reason.SHARD_BUSY, Ran.NO)

@@ -7,9 +7,10 @@ from contextlib import suppress
 import pytest
 
 from cluster.config import Limits
-from flo.wire.connection import Request
+from flo.wire.connection import Request, encode_request
 from flo.wire.frames import checksum
-from flo.wire.messages import Value
+from flo.wire.messages import KvPut, Stored, Value
+from flo.wire.registry import OPS
 from flo.wire.status import Status
 from tests.unit.node.gateway_kit import Frame, echo, get, served, until
 
@@ -245,13 +246,49 @@ async def test_a_client_that_never_reads_is_not_read_from_and_cut_off(own: bool)
         assert node.router.seen * 50_000 < 40 << 20 < count * 50_000
 
 
-async def test_a_client_that_leaves_too_much_unread_is_cut_off_at_once() -> None:
-    limits = Limits(connection_stall_s=3600.0, connection_unsent_bytes_max=1 << 20)
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(connection_unsent_bytes_max=210_000, connection_close_s=0.01),
+        Limits(answers_bytes_max=210_000, connection_close_s=0.01),
+    ],
+)
+async def test_reads_are_refused_while_too_many_answers_are_unread(
+    limits: Limits, own: bool
+) -> None:
+    """All of them are answered in one turn, before the client could read anything."""
     async with served(limits) as node:
-        node.router.answer = large
-        client = await send_without_reading(node.port, get(1) * 1000)
-        with client:
-            await until(lambda: node.router.seen > 0 and node.gateway.connection_count == 0)
+        client = await node.connect()
+        client.send(*(get(number, own=own) for number in range(1, 21)))
+        await node.waits_for(20)
+        waiting, node.router.waiting = node.router.waiting, []
+        for request, done in waiting:
+            done(large(request))
+        frames = [await client.read() for _ in range(20)]
+        statuses = [frame.status for frame in frames if frame]
+        assert statuses == [Status.OK] * 4 + [Status.OVERLOADED] * 16
+        client.send(get(21, own=own))
+        await node.waits_for(1)
+        ((request, done),) = node.router.waiting
+        done(large(request))
+        later = await client.read()
+        assert later is not None
+        assert later.status == Status.OK
+        assert node.gateway.answers.taken <= 210_000
+
+
+async def test_writes_are_answered_however_much_is_unread() -> None:
+    limits = Limits(answers_bytes_max=1, connection_close_s=0.01)
+    async with served(limits) as node:
+        client = await node.connect()
+        body = KvPut(b"default", b"key", b"value")
+        client.send(encode_request(2, 1, OPS[0x100], body))
+        await node.waits_for(1)
+        node.router.waiting.pop()[1](Stored(7))
+        frame = await client.read()
+        assert frame is not None
+        assert frame.status == Status.OK
 
 
 async def test_a_client_that_reads_late_gets_everything() -> None:

@@ -16,8 +16,9 @@ class Led:
         self.partition = FakePartition(0, 1, replicas)
         self.group = self.partition.group
         self.group.leader = 1
-        self.group.acknowledged = {2: 1000, 3: 990}
+        self.group.levels = {2: 1000, 3: 990}
         self.turns: list[Partition] = []
+        self.disk_is_stuck = False
         self.leadership = Leadership(
             1,
             as_partitions({0: self.partition}),
@@ -29,7 +30,7 @@ class Led:
     def pass_seconds(self, seconds: int) -> None:
         for _ in range(seconds * 2):
             self.clock.advance(0.5)
-            self.leadership.tick()
+            self.leadership.tick(disk_is_stuck=self.disk_is_stuck)
 
 
 def test_a_caught_up_preferred_replica_gets_its_partition_back() -> None:
@@ -50,7 +51,7 @@ def test_a_caught_up_preferred_replica_gets_its_partition_back() -> None:
 
 def test_a_replica_that_is_behind_gets_nothing() -> None:
     led = Led()
-    led.group.acknowledged[2] = 900
+    led.group.levels[2] = 900
     led.pass_seconds(60)
     assert not led.group.transfers
 
@@ -69,11 +70,21 @@ def test_who_does_not_lead_gives_nothing_away() -> None:
     assert not led.group.transfers
 
 
-def test_leadership_leaves_a_full_disk() -> None:
+@pytest.mark.parametrize("why", ["disk_full", "log_full", "log_too_long", "stuck"])
+@pytest.mark.parametrize("led_for_s", [0, 60])
+def test_leadership_leaves_a_disk_that_takes_nothing(why: str, led_for_s: int) -> None:
     led = Led((1, 2, 3))
-    led.partition.disk_full = True
+    led.pass_seconds(led_for_s)
+    if why == "stuck":
+        led.disk_is_stuck = True
+    else:
+        setattr(led.partition, why, True)
     led.pass_seconds(2)
     assert led.group.transfers == [2]
+    led.pass_seconds(20)
+    assert led.group.transfers == [2], "who took over may be no better: no ring"
+    led.pass_seconds(15)
+    assert led.group.transfers == [2, 2]
 
 
 def test_a_broken_replica_moves_nothing() -> None:
@@ -85,7 +96,7 @@ def test_a_broken_replica_moves_nothing() -> None:
 
 async def test_before_a_stop_the_most_advanced_replica_takes_over() -> None:
     led = Led((1, 2, 3))
-    led.group.acknowledged = {2: 990, 3: 1000}
+    led.group.levels = {2: 990, 3: 1000}
 
     def take_over(_: Partition) -> None:
         led.group.leader = 3

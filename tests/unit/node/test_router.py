@@ -322,6 +322,21 @@ def test_a_busy_partition_refuses_the_whole_at_once() -> None:
     assert refusal(answers[2].answer) == (Reason.SHARD_BUSY, Ran.NO)
 
 
+def test_parts_of_answers_that_take_too_much_memory_are_refused_as_not_run() -> None:
+    cluster = SmallCluster(limits=Limits(answers_bytes_max=10_000))
+    keys = tuple(b"k%d" % number for number in range(16))
+    for key in keys:
+        cluster.run(KvPut(NS, key, bytes(400)))
+    answers = [cluster.start(KvMget(NS, keys)) for _ in range(3)]
+    cluster.settle()
+    given = [each.answer for each in answers]
+    assert any(isinstance(each, Values) for each in given)
+    refused = [each for each in given if not isinstance(each, Values)]
+    assert refused
+    assert {refusal(each) for each in refused} == {(Reason.SHARD_BUSY, Ran.NO)}
+    assert isinstance(cluster.run(KvMget(NS, keys)), Values), "there is room again"
+
+
 # --- scan ---
 
 

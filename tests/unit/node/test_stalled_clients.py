@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from cluster.client_connection import ClientConnection
 from cluster.config import Limits
-from cluster.gateway import ClientConnection, Gateway
+from cluster.gateway import Gateway
 from cluster.router import Router
 from tests.unit.node.gateway_kit import ScriptedRouter, get
 
@@ -88,7 +89,7 @@ class Stalled:
         self.transport = FakeTransport()
         self.connection = ClientConnection(self.gateway)
         self.connection.connection_made(self.transport)
-        self.connection.data_received(get(1))
+        self.connection.received(get(1))
         self.router.answer_all()
         self.transport.unsent = 10 << 20
         self.connection.pause_writing()
@@ -98,7 +99,7 @@ class Stalled:
 def test_nothing_is_read_from_a_client_that_does_not_read() -> None:
     client = Stalled()
     assert not client.transport.reading
-    client.connection.data_received(get(2))
+    client.connection.received(get(2))
     assert client.router.seen == 1
     client.transport.unsent = 0
     client.connection.resume_writing()

@@ -58,8 +58,8 @@ def test_golden_transcript() -> None:
     assert len(sent_by_acceptor) == HELLO_BYTES + PROOF_BYTES + VERDICT_BYTES
     assert sent_by_dialer[:11] == b"FLO PEER\x01\x00\x01"
     assert sent_by_acceptor[:11] == b"FLO PEER\x01\x00\x02"
-    assert sha256(sent_by_dialer).hexdigest()[:16] == "684c0ac6800df1f0"
-    assert sha256(sent_by_acceptor).hexdigest()[:16] == "6671b53e3b4a465d"
+    assert sha256(sent_by_dialer).hexdigest()[:16] == "86518d42d32c7706"
+    assert sha256(sent_by_acceptor).hexdigest()[:16] == "27b73cc541594f7d"
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 2, 7, 47, 48, 49, 351, 352, 353, 511, 512])

@@ -51,6 +51,8 @@ class Member:
         self.node_id = config.node_id
         self.storage = MemoryStorage()
         self.alive = False
+        self.applies = True
+        """False: what is committed waits, as at a replica whose machine has too much to do."""
         self.learner: Learner | None = None
         """Set while the disk is a new one."""
         self.start()
@@ -140,6 +142,8 @@ class Member:
             self.cluster.send(self.node_id, peer, message)
 
     def _apply(self) -> None:
+        if not self.applies:
+            return
         entries = self.group.take_committed(_APPLY_BYTES)
         for entry in entries:
             assert entry.index <= self.log.durable_index, "applied what is not synced"

@@ -89,7 +89,7 @@ def test_reset_at_the_edge_of_the_log(next_index: int, needs: bool) -> None:
     leader = cluster[1]
     leader.turn()
     sequence = cluster.sent(1, 3, messages.APPEND)[-1][3]
-    reset = [messages.APPEND_REPLY, 0, leader.group.term, sequence, next_index, True, False]
+    reset = [messages.APPEND_REPLY, 0, leader.group.term, sequence, next_index, True, False, 0]
     leader.group.step(3, reset)
     cluster.links[1, 3].clear()
     leader.turn()

@@ -102,3 +102,21 @@ def test_late_request_to_take_over_does_not_stop_an_isolated_replica_from_follow
     cluster.run(rounds=200)
     assert cluster.leaders == [1]
     assert cluster.counts[3, 2, messages.PREVOTE] <= 2, "it hears its leader and goes on following"
+
+
+def test_leader_knows_who_has_the_log_and_not_the_state() -> None:
+    """Who led without its state would refuse everybody until that has caught up."""
+    cluster = Cluster()
+    leader = cluster.elect(1)
+    cluster.run()
+    before = leader.group.level_of(3)
+    cluster[3].applies = False
+    leader.propose(*(b"%d" % number for number in range(20)))
+    cluster.run(rounds=20)
+    last = leader.log.last_index
+    assert leader.group.acknowledged_by(3) == last
+    assert leader.group.level_of(3) == before < last
+    assert leader.group.level_of(2) == last
+    cluster[3].applies = True
+    cluster.run(rounds=20)
+    assert leader.group.level_of(3) == last

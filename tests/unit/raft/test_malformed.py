@@ -36,7 +36,7 @@ def plausible(kind: int) -> st.SearchStrategy[Message]:
     flags = st.booleans()
     shapes: dict[int, Sequence[st.SearchStrategy[object]]] = {
         messages.APPEND: [NUMBERS] * 5 + [ENTRIES],
-        messages.APPEND_REPLY: [NUMBERS] * 3 + [flags] * 2,
+        messages.APPEND_REPLY: [NUMBERS] * 3 + [flags] * 2 + [NUMBERS],
         messages.VOTE: [NUMBERS] * 4,
         messages.VOTE_REPLY: [NUMBERS],
         messages.PREVOTE: [NUMBERS] * 4,
@@ -45,7 +45,7 @@ def plausible(kind: int) -> st.SearchStrategy[Message]:
         messages.PROBE: [NUMBERS] * 2,
         messages.PROBE_REPLY: [NUMBERS] * 2,
         messages.TERM: [NUMBERS],
-        messages.APPEND_PROGRESS: [NUMBERS] * 3 + [flags] * 2,
+        messages.APPEND_PROGRESS: [NUMBERS] * 3 + [flags] * 2 + [NUMBERS],
         messages.LEARN: [NUMBERS],
         messages.LEARN_TARGET: [NUMBERS] * 3,
     }
@@ -155,7 +155,7 @@ def test_acknowledgement_of_entries_that_do_not_exist_is_malformed() -> None:
     end, term = member.log.last_index, member.group.term
     before = seen_from_outside(member)
     with pytest.raises(MalformedMessageError, match="acknowledges entry"):
-        member.group.step(2, [messages.APPEND_REPLY, 0, term, 1, end + 2, False, True])
+        member.group.step(2, [messages.APPEND_REPLY, 0, term, 1, end + 2, False, True, 0])
     assert seen_from_outside(member) == before
 
 
@@ -163,7 +163,7 @@ def test_follower_that_lost_its_disk_is_counted_no_more() -> None:
     member = leader()
     cluster = member.cluster
     acknowledged = member.group.acknowledged_by(2)
-    lost: Message = [messages.APPEND_REPLY, 0, member.group.term, 1 << 40, 2, True, False]
+    lost: Message = [messages.APPEND_REPLY, 0, member.group.term, 1 << 40, 2, True, False, 0]
     with pytest.raises(MalformedMessageError, match="its disk lost acknowledged entries"):
         member.group.step(2, lost)
     assert member.group.acknowledged_by(2) == acknowledged

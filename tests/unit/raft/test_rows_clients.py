@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+from cluster.forwarding import FORWARD_REPLY, Forwarding
 from cluster.peers.packing import pack_message
 from cluster.queries import GET, Result
 from cluster.raft import messages
@@ -12,7 +13,18 @@ from cluster.raft.messages import MalformedMessageError
 from cluster.raft.types import NodeId, NotLeaderError
 from cluster.state.commands import PUT
 from cluster.state.packing import pack
-from tests.simulation.world import SimNode, World
+from flo.wire.status import Ran, Refusal
+from tests.simulation.node import SimNode
+from tests.simulation.world import World
+from tests.unit.node.kit import (
+    Calls,
+    FakeNetwork,
+    FakePartition,
+    as_partitions,
+    nothing,
+    packed_and_back,
+    session,
+)
 from tests.unit.raft.bare import VERSION, BareNet, call, pickled
 from tests.unit.raft.kit import Cluster
 
@@ -127,6 +139,35 @@ def test_row_18_follower_forwards_nothing() -> None:
             cluster[1].group.step(2, [kind, 0, {"command": b"\x00value", "request_id": 1}])
 
 
+def test_row_18_answer_to_a_request_from_before_a_restart_is_not_given_to_a_later_one() -> None:
+    """Node 1 forwards a write to node 2, which leads, and is restarted before the answer."""
+    network, partition = FakeNetwork(1), FakePartition(0, 2)
+    partition.group.leader = 2
+    leader = Forwarding(
+        network, as_partitions({0: partition}), flush_soon=nothing, request_turn=nobody_cares
+    )
+    numbers: list[object] = []
+    for _ in range(3):  # three processes, one after the other
+        leader.peer_lost(1)
+        asking = Calls()
+        asking.lead(2)
+        asking.write(context=session(1))
+        ((_, forwarded),) = asking.network.take()
+        numbers.append(forwarded[2])
+        leader.receive(1, packed_and_back(forwarded))
+    assert len(set(numbers)) == 1, "they number their calls alike"
+    first, second, third = (asked.waiter for asked in partition.take())
+    first.on_result((0, 17))
+    second.on_unknown()
+    assert network.sent == []
+    third.on_result((0, 18))
+    assert network.sent == [(1, [FORWARD_REPLY, 0, numbers[2], 0, [0, 18]])]
+
+
+def nobody_cares(_: object) -> None:
+    """The fake partition takes no turns."""
+
+
 # --- row 19: an unknown outcome presented as a failure ---
 
 
@@ -159,6 +200,27 @@ def test_row_19_lost_leader_says_unknown_of_a_request_that_is_committed() -> Non
     assert not leader.group.is_leader
     assert waiter.outcomes == ["unknown"]
     assert stored(world.nodes[3], b"key")
+
+
+def test_row_19_write_of_another_node_whose_leader_is_lost_stays_unknown() -> None:
+    network, partition = FakeNetwork(1), FakePartition(0, 2)
+    partition.group.leader = 2
+    leader = Forwarding(
+        network, as_partitions({0: partition}), flush_soon=nothing, request_turn=nobody_cares
+    )
+    asking = Calls()
+    asking.lead(2)
+    said = asking.write(context=session(1))
+    ((_, forwarded),) = asking.network.take()
+    leader.receive(1, packed_and_back(forwarded))
+    (asked,) = partition.take()
+    asked.waiter.on_unknown()
+    ((_, reply),) = network.take()
+    asking.forwarding.receive(2, packed_and_back(reply))
+    asking.lose_peer(2)
+    asking.tick(60.0)
+    assert isinstance(said.outcome, Refusal)
+    assert said.outcome.ran is Ran.UNKNOWN
 
 
 def test_row_19_what_was_not_appended_is_reported_as_not_run() -> None:

@@ -114,6 +114,19 @@ def test_row_29_window_bounds_what_is_unacknowledged() -> None:
     assert len(cluster[2].payloads()) == 40
 
 
+def test_one_turn_sends_a_follower_far_behind_no_whole_window() -> None:
+    cluster = Cluster()
+    leader = cluster.elect(1)
+    cluster.run()
+    entry_bytes, count = 2_000, 2_000
+    leader.propose(*(bytes(entry_bytes) for _ in range(count)))
+    leader.turn()
+    sent = sum(len(_entries(message)) for message in cluster.sent(1, 2, messages.APPEND))
+    assert 0 < sent * entry_bytes <= 1 << 20, "one message, of a window of eight"
+    cluster.run(rounds=60)
+    assert len(cluster[2].payloads()) == count
+
+
 def test_message_of_many_tiny_entries_is_one_that_a_peer_unpacks() -> None:
     cluster = Cluster()
     leader = cluster.elect(1)

@@ -8,7 +8,9 @@ from cluster.raft.types import NodeId
 from cluster.state.commands import PUT
 from cluster.storage.memory_files import Operation
 from cluster.turn import SyncPolicy
-from tests.simulation.world import SimNode, World, unpacked
+from tests.simulation.network import unpacked
+from tests.simulation.node import SimNode
+from tests.simulation.world import World
 
 
 class Recorder:

@@ -127,7 +127,7 @@ class TestFullDisk:
                     txn.put(Table.KV, b"%d" % number, bytes(4096))
 
         for _ in range(3):
-            with pytest.raises(StoreFull, match="make space"):
+            with pytest.raises(StoreFull, match="Free space on this disk"):
                 overfill()
             assert value_in(store) == b"value"
         write(store, b"new")

@@ -12,7 +12,7 @@ import pytest
 from cluster.storage.memory_files import Crash, MemoryStorage, Operation
 from cluster.storage.records import GroupHead, HardState, decode_records
 from cluster.storage.wal import Wal
-from cluster.storage.wal_errors import WalDamaged, WalFailed
+from cluster.storage.wal_errors import WalDamaged, WalFailed, WalFull
 from cluster.storage.wal_format import BATCH_HEADER, segment_name
 from tests.unit.storage.wal_kit import (
     ONE,
@@ -314,8 +314,9 @@ def test_a_ticket_without_room_is_kept_and_written_when_space_returns() -> None:
     append(wal.group(1), 1, nbytes=900)
     ticket = wal.seal()
     assert ticket is not None
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WalFull):
         wal.write_and_sync(ticket)
+    assert not wal.has_room(1)
     storage.space_bytes = None
     wal.write_and_sync(ticket)
     wal.complete(ticket)

@@ -1,0 +1,1 @@
+"""The benches work: small runs of what takes minutes."""

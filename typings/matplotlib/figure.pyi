@@ -1,0 +1,9 @@
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+class Figure:
+    def __init__(self, figsize: tuple[float, float], *, layout: str) -> None: ...
+    def subplots(self, nrows: int, ncols: int, *, sharex: bool) -> list[Axes]: ...
+    def savefig(self, fname: Path, *, metadata: Mapping[str, object] | None) -> None: ...
