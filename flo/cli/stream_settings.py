@@ -141,7 +141,7 @@ def info(settings: Settings, stream: str) -> None:
 
     async def work(client: FloClient) -> int:
         found = await client.stream.info(stream)
-        document = {
+        document: dict[str, object] = {
             "stream": stream,
             "count": found.count,
             "bytes": found.bytes_size,
