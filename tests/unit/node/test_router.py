@@ -22,7 +22,16 @@ from flo.wire.group_messages import (
     GroupRead,
     GroupTouch,
 )
-from flo.wire.kv_messages import KvHistory, KvJsonDelete, KvJsonGet, KvJsonSet
+from flo.wire.kv_messages import (
+    KvHistory,
+    KvJsonDelete,
+    KvJsonGet,
+    KvJsonSet,
+    TxnBegin,
+    TxnBegun,
+    TxnCommit,
+    TxnRollback,
+)
 from flo.wire.messages import (
     Body,
     CallContext,
@@ -96,6 +105,9 @@ BODIES: dict[int, Body] = {
     0x105: KvHistory(NS, b"k"),
     0x10B: KvIncr(NS, b"n"),
     0x10C: KvJsonGet(NS, b"k"),
+    0x110: TxnBegin(NS, b"k"),
+    0x111: TxnCommit(NS, None, 0),
+    0x112: TxnRollback(NS, None, 0),
     0x10D: KvJsonSet(NS, b"k", b"", b"{}"),
     0x10E: KvJsonDelete(NS, b"k"),
     0x113: KvExpire(NS, b"k", 0),
@@ -170,6 +182,10 @@ def test_operations_of_the_registry_are_served(cluster: SmallCluster, code: int)
     assert type(body) is op.request
     cluster.run(KvPut(NS, b"k", b"7"))
     cluster.run(GroupJoin(NS, b"s", b"g", b"c"))
+    if isinstance(body, TxnCommit | TxnRollback):
+        begun = cluster.run(TxnBegin(NS, b"k"))
+        assert isinstance(begun, TxnBegun)
+        body = body._replace(txn=begun.txn)
     answer = cluster.run(body)
     assert type(answer) is op.result
     if op.routing in ("key", "stream"):
