@@ -236,6 +236,7 @@ class _Gather:
         gathered: "Callable[[dict[int, tuple[object, ...]]], None]",
         refused: DoneCallback,
     ) -> None:
+        self._asks_nobody = count == 0
         self._missing = count
         self._room = room
         self._held_bytes = 0
@@ -245,7 +246,7 @@ class _Gather:
 
     def start(self) -> None:
         """To be called after all slots were handed out: there may have been none."""
-        if not self._missing and not self._results:
+        if self._asks_nobody:
             self._gathered({})
 
     def slot(self, partition: int) -> Callable[[Outcome], None]:
