@@ -61,8 +61,8 @@ class CallOwner(Protocol):
         """A try found nothing, and the call has time to wait."""
         ...
 
-    def woken(self, call: "Call") -> None:
-        """There may be something for a call that waited."""
+    def try_now(self, call: "Call") -> None:
+        """Sends a call on its way: there may be something for one that waited."""
         ...
 
     def now(self) -> float:
@@ -187,7 +187,7 @@ class Call:
 
     def woken(self) -> None:
         self.woken_in, self.parked_in = self.parked_in, None
-        self.dispatcher.woken(self)
+        self.dispatcher.try_now(self)
 
     def wait_over(self) -> None:
         self.parked_in = None

@@ -102,7 +102,7 @@ class Dispatcher:
             call.floor = context.floor or context.sequence
         elif not self._sessions[partition].assign(call):
             return call
-        self._try(call)
+        self.try_now(call)
         return None if call.finished else call
 
     def read(
@@ -123,7 +123,7 @@ class Dispatcher:
         if call is None:
             return None
         call.stale = wait is None and context is not None and context.stale
-        self._try(call)
+        self.try_now(call)
         return None if call.finished else call
 
     def wait_for_peer(
@@ -149,7 +149,7 @@ class Dispatcher:
         call.of_peer = True
         call.tell_args = waiter.on_arguments
         call.is_write = is_command((code, 0, 0, 0, *args))
-        self._try(call)
+        self.try_now(call)
         return None if call.finished else call
 
     def open_session(
@@ -163,7 +163,7 @@ class Dispatcher:
         call = self._call(partition, OPEN_SESSION, (token,), context, done)
         if call is not None:
             call.is_write = True
-            self._try(call)
+            self.try_now(call)
 
     # --- what happens to the cluster ---
 
@@ -217,10 +217,6 @@ class Dispatcher:
         else:
             call.finish(Refusal(Reason.TOO_MANY_WAITERS, Ran.NO, "too many calls wait here"))
 
-    def woken(self, call: Call) -> None:
-        """There may be something for a call that waited."""
-        self._try(call)
-
     def try_again(self, call: Call, leader: NodeId) -> None:
         """A try ended without a result; `leader` is where it should go, 0 when unknown."""
         self._hints[call.partition] = leader
@@ -237,7 +233,7 @@ class Dispatcher:
         session.lost(call.session)
         call.node_session, call.session = None, 0
         if session.assign(call):
-            self._try(call)
+            self.try_now(call)
 
     def timeout_refusal(self, call: Call) -> Refusal:
         partition = call.partition
@@ -311,7 +307,8 @@ class Dispatcher:
         self.unanswered += 1
         return call
 
-    def _try(self, call: Call) -> None:
+    def try_now(self, call: Call) -> None:
+        """Sends a call on its way, here or to another node."""
         partition = call.partition
         local = self._partitions.get(partition)
         if local is None or local.broken or not local.takes_part:
@@ -381,7 +378,7 @@ class Dispatcher:
             for call in again:
                 if not call.finished:
                     call.redirects = 0
-                    self._try(call)
+                    self.try_now(call)
 
     def _open_session(self, partition: int, token: int) -> None:
         def done(outcome: Outcome) -> None:
@@ -398,6 +395,6 @@ class Dispatcher:
                 waiting = session.opened(cast(int, outcome[1]))
             for call in waiting:
                 if not call.finished and session.assign(call):
-                    self._try(call)
+                    self.try_now(call)
 
         self.open_session(partition, token, None, done)

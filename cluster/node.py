@@ -397,5 +397,4 @@ async def _run(config: "NodeConfig", command: str) -> int:
 def _say(stream: TextIO, line: str) -> None:
     """Prints a line. A full disk behind the output costs the words, never the node."""
     with suppress(OSError):
-        stream.write(f"{line}\n")
-        stream.flush()
+        print(line, file=stream, flush=True)

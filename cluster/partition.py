@@ -38,13 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flo.partition")
 
 BROKEN = (
-    InvariantBrokenError,
-    CorruptState,
-    UnknownCommand,
-    WalDamaged,
-    WalFailed,
-    AssertionError,
-    *BUGS,
+    *(InvariantBrokenError, CorruptState, UnknownCommand),
+    *(WalDamaged, WalFailed, AssertionError, *BUGS),
 )
 """Whatever must stop a replica rather than let it guess; the node's others go on."""
 

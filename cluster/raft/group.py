@@ -163,15 +163,8 @@ class RaftGroup:
             and self._core.commit_index >= self._core.noop_index
         )
 
-    def acknowledged_by(self, peer: NodeId) -> int:
-        """As leader: the last entry that `peer` has synced, as far as it told."""
-        return self._replication.acked(peer)
-
     def level_of(self, peer: NodeId) -> int:
-        """As leader: the last entry that `peer` has synced and applied, as far as it told.
-
-        With more in its log it could lead, but would serve nobody until its state has caught up.
-        """
+        """As leader: the last entry that `peer` has synced and applied, as far as it told."""
         return self._replication.level(peer)
 
     @property
@@ -401,8 +394,7 @@ class RaftGroup:
     def _let_elect(self) -> None:
         """Hands over to the best follower whose vote counts, for the sake of a learner."""
         self._learning.election_wanted = False
-        voters = [
-            peer for peer in self._replication.connected if not self._replication.learns(peer)
-        ]
+        links = self._replication
+        voters = [peer for peer in links.connected if not links.learns(peer)]
         if voters and not self._transfer_to:
-            self.transfer_leadership(max(voters, key=self._replication.level))
+            self.transfer_leadership(max(voters, key=links.level))

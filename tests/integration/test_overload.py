@@ -14,7 +14,7 @@ import uvloop
 from bench.local_cluster import LocalCluster
 from flo import FloClient
 from flo.wire.status import Ran, Status
-from tests.integration.node_watch import NodeWatch, terms_of
+from tests.integration.node_watch import NodeWatch, leaderships_of, wait_until_settled
 from tests.integration.overload_load import (
     NAMESPACE,
     OpenConnection,
@@ -92,7 +92,8 @@ async def served_all_the_while(
 async def ten_times(cluster: LocalCluster, seconds: float, connections: int) -> None:
     ports = list(cluster.client_ports.values())
     capacity = await capacity_of(cluster)
-    before = await terms_of(cluster)
+    await wait_until_settled(cluster)
+    before = await leaderships_of(cluster)
     load = OpenLoad()
     counters: list[tuple[bytes, OpenConnection]] = []
     for number in range(connections):
@@ -110,16 +111,16 @@ async def ten_times(cluster: LocalCluster, seconds: float, connections: int) -> 
         await load.run(seconds)
         await load.drain(PATIENCE_S)
 
-    async with NodeWatch(cluster) as watch:
+    with NodeWatch(cluster) as watch:
         await served_all_the_while(cluster, offer)
-    after = await terms_of(cluster)
+    after = await leaderships_of(cluster)
     tally = load.tally
     peaks = {node: peak // MIB for node, peak in watch.peak_bytes.items()}
     logger.info(
         "capacity %.0f/s; offered %.0f/s for %g s; %d sent, %d done, %d refused; peaks in MiB %s;"
-        " a node was kept from running for %.2f s; %d replicas saw an election",
+        " a node got no processor for %.0f%% of half a second; %d replicas saw an election",
         *(capacity, 10 * capacity, seconds, tally.sent, tally.done, tally.refused.total()),
-        *(peaks, watch.starved_s, sum(before[key] != after[key] for key in before)),
+        *(peaks, 100 * watch.waited_share, sum(before[key] != after[key] for key in before)),
     )
     assert not watch.dead
     assert max(watch.peak_bytes.values()) < MEMORY_MAX
@@ -150,7 +151,8 @@ async def clients_that_do_not_read(cluster: LocalCluster) -> None:
     await first.run(0)
     await first.drain(PATIENCE_S)
     await first.close()
-    before = await terms_of(cluster)
+    await wait_until_settled(cluster)
+    before = await leaderships_of(cluster)
     load = OpenLoad()
     for number in range(30):
         frame = get(b"large", revision=1 + number % 2)
@@ -162,11 +164,11 @@ async def clients_that_do_not_read(cluster: LocalCluster) -> None:
             connection.read_on()
         await load.drain(PATIENCE_S)
 
-    async with NodeWatch(cluster) as watch:
+    with NodeWatch(cluster) as watch:
         await served_all_the_while(cluster, offer)
     assert not watch.dead
     assert max(watch.peak_bytes.values()) < MEMORY_MAX
-    assert before == await terms_of(cluster) or watch.is_starved, "an election"
+    assert before == await leaderships_of(cluster) or watch.is_starved, "an election"
     assert load.tally.unanswered == 0
     check_refusals(load.tally, watch)
     await load.close()
@@ -180,7 +182,7 @@ async def requests_that_do_not_end(cluster: LocalCluster) -> None:
     ports = list(cluster.client_ports.values())
     load = OpenLoad()
     frame = put(b"unfinished", bytes(MIB), revision=1)
-    async with NodeWatch(cluster) as watch:
+    with NodeWatch(cluster) as watch:
         for number in range(600):
             connection = await load.connect(ports[number % 3], frame, 0)
             connection.send(frame[:-1], 0)

@@ -479,3 +479,12 @@ def test_a_sequence_used_for_two_operations_is_refused() -> None:
     answer = to_answer(OPERATIONS[0x10B], (0, 7))
     assert isinstance(answer, Refusal)
     assert (answer.reason, answer.ran) == (Reason.CONFLICTING_FIELDS, Ran.NO)
+
+
+def test_what_several_partitions_answer_at_once_is_answered_once() -> None:
+    """Stale reads are answered while they are asked."""
+    cluster = SmallCluster(owners=(1, 1, 1, 1), nodes=(1,))
+    cluster.run(KvPut(NS, b"k", b"v"))
+    stale = CallContext(stale=True)
+    for body in (KvScan(NS, b""), KvMget(NS, (b"k", b"l", b"m", b"n"))):
+        assert len(cluster.start(body, context=stale).given) == 1

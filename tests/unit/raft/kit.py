@@ -20,6 +20,7 @@ from cluster.storage.wal_config import WalConfig
 
 if TYPE_CHECKING:
     from cluster.raft.reads import ReadReady
+    from cluster.raft.replication import Replication
 
 GROUP = 0
 WAL = WalConfig(segment_bytes=64 << 10, batch_bytes_max=16 << 10, groups_max=4)
@@ -153,6 +154,10 @@ class Member:
             self.group.note_applied(entries[-1].index)
 
     # --- for assertions ---
+
+    def acknowledged_by(self, peer: NodeId) -> int:
+        """As leader: the last entry that `peer` has synced, as far as it told."""
+        return cast("Replication", vars(self.group)["_replication"]).acked(peer)
 
     @property
     def terms(self) -> list[int]:

@@ -115,7 +115,7 @@ def test_row_06_no_follower_is_told_to_commit_what_the_leader_has_not_synced() -
     cluster[2].turn()
     cluster.deliver(2, 1)
     leader.turn_without_sync()
-    assert leader.group.acknowledged_by(2) == position.index
+    assert leader.acknowledged_by(2) == position.index
     cluster.links[1, 3].clear()
     for _ in range(10):
         cluster.clock.now += 0.02

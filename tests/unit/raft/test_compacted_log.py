@@ -54,7 +54,7 @@ def test_entries_resume_after_the_snapshot() -> None:
     cluster.run(rounds=50)
     assert cluster[1].group.needing_snapshot == []
     assert cluster[3].payloads() == numbered(10)[6:]
-    assert cluster[1].group.acknowledged_by(3) == cluster[1].log.last_index
+    assert cluster[1].acknowledged_by(3) == cluster[1].log.last_index
     cluster.isolate(2)
     cluster[1].propose(b"needs 3")
     cluster.run((1, 3))

@@ -90,12 +90,12 @@ def test_acknowledgement_of_a_replaced_tail_waits_for_the_replacement() -> None:
     assert old.payloads() == [b"new tail"]
     old.wal.complete(ticket)
     old.after_sync()
-    assert new.group.acknowledged_by(1) < new.log.last_index
+    assert new.acknowledged_by(1) < new.log.last_index
     assert cluster.sent(1, 2, messages.APPEND_REPLY) == []
     assert old.applied == [], "and what is not synced is not applied"
     old.turn()
     cluster.deliver(1, 2)
-    assert new.group.acknowledged_by(1) == new.log.last_index
+    assert new.acknowledged_by(1) == new.log.last_index
     assert old.applied == [b"new tail"]
 
 

@@ -84,7 +84,7 @@ def test_follower_hears_the_leader_and_acknowledges_nothing(cluster: Cluster) ->
     assert leader.group.term == term, "it does not campaign"
     assert follower.group.leader == 1
     assert follower.log.last_index == end
-    assert leader.group.acknowledged_by(2) == end
+    assert leader.acknowledged_by(2) == end
     assert len(leader.applied) == 20, "the others are a majority"
 
 
@@ -132,7 +132,7 @@ def test_follower_with_a_divergent_tail_catches_up_after_a_full_disk(cluster: Cl
     new = cluster.elect(3)
     new.propose(*(b"right %d" % n for n in range(4)))
     cluster.run(rounds=20)
-    assert new.group.acknowledged_by(2) >= common.index, "by a message without what followed"
+    assert new.acknowledged_by(2) >= common.index, "by a message without what followed"
     wal.full = False
     cluster.run(rounds=60)
     assert old.payloads() == new.payloads()

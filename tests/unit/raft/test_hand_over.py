@@ -114,7 +114,7 @@ def test_leader_knows_who_has_the_log_and_not_the_state() -> None:
     leader.propose(*(b"%d" % number for number in range(20)))
     cluster.run(rounds=20)
     last = leader.log.last_index
-    assert leader.group.acknowledged_by(3) == last
+    assert leader.acknowledged_by(3) == last
     assert leader.group.level_of(3) == before < last
     assert leader.group.level_of(2) == last
     cluster[3].applies = True

@@ -96,7 +96,7 @@ def test_learners_progress_commits_nothing_but_moves_the_window() -> None:
     cluster.run((1, 3), ticking=[3])
     assert learner.log.last_index == leader.log.last_index, "far more than one window"
     assert leader.group.commit_index == committed
-    assert leader.group.acknowledged_by(3) == 0
+    assert leader.acknowledged_by(3) == 0
     assert leader.applied == []
     cluster.connect(1, 2)
     cluster.run((1, 2), ticking=())

@@ -70,7 +70,7 @@ def seen_from_outside(member: Member) -> object:
         group.commit_index,
         member.log.hard_state,
         member.terms,
-        [group.acknowledged_by(peer) for peer in group.config.peers],
+        [member.acknowledged_by(peer) for peer in group.config.peers],
         member.wal.lsn,
     )
 
@@ -162,11 +162,11 @@ def test_acknowledgement_of_entries_that_do_not_exist_is_malformed() -> None:
 def test_follower_that_lost_its_disk_is_counted_no_more() -> None:
     member = leader()
     cluster = member.cluster
-    acknowledged = member.group.acknowledged_by(2)
+    acknowledged = member.acknowledged_by(2)
     lost: Message = [messages.APPEND_REPLY, 0, member.group.term, 1 << 40, 2, True, False, 0]
     with pytest.raises(MalformedMessageError, match="its disk lost acknowledged entries"):
         member.group.step(2, lost)
-    assert member.group.acknowledged_by(2) == acknowledged
+    assert member.acknowledged_by(2) == acknowledged
     member.propose(b"three")
     cluster.run((1, 3))
     assert member.applied[-1] == b"three", "its leader goes on with the others"

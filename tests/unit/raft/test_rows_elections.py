@@ -140,7 +140,7 @@ def test_row_16_entry_of_an_earlier_term_is_not_committed_by_counting() -> None:
         cluster.links[2, peer].clear()
         cluster[peer].turn()
         cluster.deliver(peer, 2)
-        assert second.group.acknowledged_by(peer) == position.index
+        assert second.acknowledged_by(peer) == position.index
     second.turn()
     assert second.group.commit_index < position.index
     cluster.run((2, 3, 4, 5))

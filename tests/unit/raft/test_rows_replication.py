@@ -267,7 +267,7 @@ def test_row_03_reply_of_an_old_leadership_counts_nothing() -> None:
         first.group.step(2, reply)
     cluster.run((1, 4), rounds=3)
     assert first.group.commit_index == before
-    assert first.group.acknowledged_by(2) == 0
+    assert first.acknowledged_by(2) == 0
 
 
 # --- row 4: resets that answer something older ---
@@ -399,7 +399,7 @@ def test_row_06_acknowledgement_waits_for_the_leaders_own_sync() -> None:
     cluster[2].turn()
     cluster.deliver(2, 1)
     leader.turn_without_sync()
-    assert leader.group.acknowledged_by(2) == position.index
+    assert leader.acknowledged_by(2) == position.index
     assert leader.group.commit_index < position.index
     assert leader.applied == []
     leader.sync()
