@@ -37,7 +37,7 @@ class Teller:
 
 
 def connected(size: int = 3) -> World:
-    world = World(5, size, log_bytes_max=6_000)
+    world = World(5, size, log_bytes_max=12_000)
     for pair in world.pairs:
         world.connect(*pair)
     run(world, world.node_ids, 100)
