@@ -208,6 +208,12 @@ _LIMITS = (
         "What commands that wait in one partition carry.",
     ),
     _limit(
+        "partition_waiting_max",
+        Kind.WHOLE,
+        10_000,
+        "Calls that wait in one partition for something to come, as a blocking dequeue does.",
+    ),
+    _limit(
         "connection_requests_max",
         Kind.WHOLE,
         4_096,
