@@ -204,9 +204,11 @@ class Call:
 
     def stop_waiting(self) -> None:
         """Answers at once that there is nothing, unless a try is under way that may take it."""
-        self.wait_until = 0.0
         is_tried = self.in_progress and (self.session != 0 or not self.forwarded_to)
-        if not self.finished and not is_tried:
+        if is_tried:
+            self.wait_until = 0.0
+        elif not self.finished:
+            # Still as one that waits: the node where it waits is told only then.
             self.finish((EMPTY,))
 
     def cancel(self) -> None:

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import cast
 
-_FORMAT = 2
+_FORMAT = 3
 
 Fsync = Callable[[int], None]
 

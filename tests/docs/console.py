@@ -22,6 +22,7 @@ ELSEWHERE: tuple[tuple[str | None, str, str], ...] = (
     (None, r"docker ", "deploy/"),
     (None, r"eval ", "tests/unit/cli/test_completion.py"),
     ("docs/configuration.md", r"FLO_CONFIG=client\.toml ", "tests/unit/cli/test_config_client.py"),
+    ("examples/README.md", r"", "tests/integration/test_examples.py"),
     ("examples/webapp/README.md", r"", "tests/integration/test_example_webapp.py"),
 )
 

@@ -140,6 +140,11 @@ def not_found(answer: object) -> bool:
     return isinstance(answer, Refusal) and answer.reason is Reason.NOT_FOUND
 
 
+def calls_waiting(cluster: SmallCluster) -> int:
+    nodes = cluster.nodes.values()
+    return sum(len(each.waiting) for node in nodes for each in node.partitions.values())
+
+
 def start(cluster: SmallCluster, body: Body, node: int = 1) -> Answers:
     answers = cluster.start(body, node=node)
     cluster.settle()
@@ -184,10 +189,7 @@ class TestWaitingGet:
         assert answers.call is not None
         answers.call.cancel()
         cluster.settle()
-        waiting = [
-            len(p.waiting) for each in cluster.nodes.values() for p in each.partitions.values()
-        ]
-        assert sum(waiting) == 0
+        assert calls_waiting(cluster) == 0
         assert [each.dispatcher.unanswered for each in cluster.nodes.values()] == [0, 0]
         cluster.run(KvPut(NS, b"k", b"v"))
         assert not answers.given
@@ -200,6 +202,8 @@ class TestWaitingGet:
         answers.call.stop_waiting()
         cluster.settle()
         assert not_found(answers.answer)
+        # Nor does it at another node: it would be given what nobody hears of.
+        assert calls_waiting(cluster) == 0
 
     def test_too_many_are_refused(self, node: int) -> None:
         cluster = SmallCluster(limits=Limits(partition_waiting_max=2))
