@@ -84,7 +84,7 @@ _FIELDS: dict[object, Layout] = {
     **STREAM_FIELDS,
     **GROUP_FIELDS,
 }
-_FIELDS |= fields_of_commit({code: _FIELDS[code] for code in (PUT, DELETE, INCR, EXPIRE)})
+_FIELDS.update(fields_of_commit({code: _FIELDS[code] for code in (PUT, DELETE, INCR, EXPIRE)}))
 _FIELD_COUNTS = {code: len(fields) for code, fields in _FIELDS.items()}
 
 Result: TypeAlias = tuple[Item, ...]

@@ -45,14 +45,29 @@ keys = strategies.sampled_from(KEYS)
 values = strategies.sampled_from([b"", b"x", COUNTER])
 versions = strategies.none() | strategies.integers(0, 12)
 flags = strategies.sampled_from([0, 0, 0, IF_ABSENT, IF_PRESENT])
+
+
+def _put(key: bytes, value: bytes, flag: int, cas: int | None) -> tuple[Item, ...]:
+    return PUT, NAMESPACE, key, value, 0, flag, cas
+
+
+def _delete(key: bytes, cas: int | None) -> tuple[Item, ...]:
+    return DELETE, NAMESPACE, key, cas
+
+
+def _incr(key: bytes, by: int) -> tuple[Item, ...]:
+    return INCR, NAMESPACE, key, by
+
+
+def _expire(key: bytes) -> tuple[Item, ...]:
+    return EXPIRE, NAMESPACE, key, 0, None
+
+
 operations: strategies.SearchStrategy[tuple[Item, ...]] = strategies.one_of(
-    strategies.builds(
-        lambda key, value, flag, cas: (PUT, NAMESPACE, key, value, 0, flag, cas),
-        *(keys, values, flags, versions),
-    ),
-    strategies.builds(lambda key, cas: (DELETE, NAMESPACE, key, cas), keys, versions),
-    strategies.builds(lambda key, by: (INCR, NAMESPACE, key, by), keys, strategies.integers(-3, 3)),
-    strategies.builds(lambda key: (EXPIRE, NAMESPACE, key, 0, None), keys),
+    strategies.builds(_put, keys, values, flags, versions),
+    strategies.builds(_delete, keys, versions),
+    strategies.builds(_incr, keys, strategies.integers(-3, 3)),
+    strategies.builds(_expire, keys),
 )
 
 
@@ -145,14 +160,14 @@ class Machine(RuleBasedStateMachine):
         assert proposed == tuple(txn.operations)
         result = self.bench.one((TXN_COMMIT, 0, 0, 0, txn.txn_id, proposed))
         self.transactions.forget(txn.txn_id)
+        code, *details = result
+        revision = cast(int, details[0]) if details else 0
         after, refusal = dict(self.state), 0
         for operation in txn.operations:
-            refusal = refusal or do(
-                after, operation, cast(int, result[1]) if len(result) > 1 else 0
-            )
-        assert result[0] == refusal
+            refusal = refusal or do(after, operation, revision)
+        assert code == refusal
         if not refusal:
-            assert result[2] == len(txn.operations)
+            assert details == [revision, len(txn.operations)]
             self.state = after
             self.committed[txn.txn_id] = result
             assert self.bench.one((TXN_COMMIT, 0, 0, 0, txn.txn_id, proposed)) == result
