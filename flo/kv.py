@@ -250,9 +250,10 @@ class KVOperations(DocumentOperations):
         given = options or KVIncrOptions()
         namespace = self._namespace(given.namespace)
         encoded = encode_key(namespace, key)
+        delta = delta_of(given.delta)
         caller = self._caller()
         counter = await caller.call(
-            KvIncr(namespace, encoded, delta_of(given.delta)),
+            KvIncr(namespace, encoded, delta),
             partition=caller.partition_of(namespace, encoded),
             is_write=True,
             timeout_ms=timeout_ms,

@@ -10,6 +10,7 @@ import pytest
 from bench.apart import OFFICIAL_SDK, NotInstalledError, installed
 from bench.cluster_view import wait_until_led
 from bench.local_cluster import LocalCluster
+from tests.compat.kit import Runs
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,10 @@ def cluster(tmp_path: Path) -> Iterator[LocalCluster]:
     with LocalCluster(nodes=3, partitions=8, parent_dir=tmp_path, keep=True) as running:
         asyncio.run(wait_until_led(running))
         yield running
+
+
+@pytest.fixture(scope="session")
+def runs(official_sdk: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Runs:
+    """Runs scenarios, once for all workers."""
+    own = tmp_path_factory.getbasetemp()
+    return Runs(official_sdk, own, own if worker_id == "master" else own.parent)

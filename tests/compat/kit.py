@@ -1,12 +1,15 @@
 """Running the driver with either package."""
 
+import fcntl
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from bench.apart import run_apart
+from bench.local_cluster import LocalCluster
 
 Package: TypeAlias = Literal["official", "ours"]
 PACKAGES: tuple[Package, ...] = ("official", "ours")
@@ -14,6 +17,38 @@ PACKAGES: tuple[Package, ...] = ("official", "ours")
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
 _PATIENCE_S = 100
+
+
+BySeen: TypeAlias = dict[str, dict[str, object]]
+"""By package, what each scenario saw."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs scenarios with both packages, once for all the workers of one test run."""
+
+    official_sdk: Path
+    own: Path
+    """A directory of this worker."""
+    shared: Path
+    """A directory of all of them."""
+
+    def of(self, name: str, scenarios: Iterable[str]) -> BySeen:
+        """What the scenarios saw; they are run the first time that somebody asks for `name`."""
+        with (self.shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            kept = self.shared / f"{name}.json"
+            if not kept.exists():
+                kept.write_text(json.dumps(self._run(self.own / name, scenarios)))
+            return cast(BySeen, json.loads(kept.read_text()))
+
+    def _run(self, directory: Path, scenarios: Iterable[str]) -> BySeen:
+        directory.mkdir()
+        with LocalCluster(nodes=3, partitions=8, parent_dir=directory, keep=True) as running:
+            return {
+                package: run_driver(package, self.official_sdk, running.endpoints, *scenarios)
+                for package in PACKAGES
+            }
 
 
 def start_driver(

@@ -31,6 +31,10 @@ FAULTS: dict[str, dict[Package, object]] = {
         "official": [REFUSED, "1", "2"],
         "ours": [REFUSED, "1", "2"],
     },
+    "a_worker_goes_on_when_its_node_comes_back": {
+        "official": list(range(10)),
+        "ours": list(range(10)),
+    },
 }
 
 SCRIPTED = "refusals"

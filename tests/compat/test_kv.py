@@ -4,8 +4,6 @@ The scenarios are in programs/; here is what each must see. Both packages must s
 the differences listed with their reasons.
 """
 
-import fcntl
-import json
 import re
 from pathlib import Path
 from typing import cast
@@ -14,7 +12,18 @@ import pytest
 
 from bench.apart import OFFICIAL_SDK
 from bench.local_cluster import LocalCluster
-from tests.compat.kit import PACKAGES, PROGRAMS, ROOT, Package, finish, run_driver, start_program
+from tests.compat import test_data_plane as data_plane
+from tests.compat.kit import (
+    PACKAGES,
+    PROGRAMS,
+    ROOT,
+    BySeen,
+    Package,
+    Runs,
+    finish,
+    run_driver,
+    start_program,
+)
 from tests.compat.test_faults import FAULTS, SCRIPTED
 
 STALE = ["ConflictError", "CAS_MISMATCH", "NO"]
@@ -178,42 +187,20 @@ UNSERVED = ("action.status",)
 
 
 @pytest.fixture(scope="session")
-def seen(
-    official_sdk: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    worker_id: str,
-) -> dict[str, dict[str, object]]:
-    """By package, what each scenario saw; the workers of one test run share it."""
-    own = tmp_path_factory.getbasetemp()
-    shared = own if worker_id == "master" else own.parent
-    with (shared / "compat.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = shared / "compat.json"
-        if not kept.exists():
-            kept.write_text(json.dumps(_run_all(official_sdk, own)))
-        return cast("dict[str, dict[str, object]]", json.loads(kept.read_text()))
-
-
-def _run_all(official_sdk: Path, directory: Path) -> dict[str, dict[str, object]]:
-    with LocalCluster(nodes=3, partitions=8, parent_dir=directory, keep=True) as running:
-        return {
-            package: run_driver(package, official_sdk, running.endpoints, *EXPECTED)
-            for package in PACKAGES
-        }
+def seen(runs: Runs) -> BySeen:
+    return runs.of("compat-kv", EXPECTED)
 
 
 @pytest.mark.parametrize("scenario", EXPECTED)
 @pytest.mark.parametrize("package", PACKAGES)
-def test_scenario(package: Package, scenario: str, seen: dict[str, dict[str, object]]) -> None:
+def test_scenario(package: Package, scenario: str, seen: BySeen) -> None:
     expected = EXPECTED[scenario]
     if package == "ours" and scenario in OURS_DIFFERS:
         _, expected = OURS_DIFFERS[scenario]
     assert seen[package][scenario] == expected
 
 
-def test_the_packages_are_what_they_are_taken_for(
-    seen: dict[str, dict[str, object]], official_sdk: Path
-) -> None:
+def test_the_packages_are_what_they_are_taken_for(seen: BySeen, official_sdk: Path) -> None:
     version = OFFICIAL_SDK.partition("==")[2]
     assert seen["official"]["package"] == [version, str(official_sdk / "flo" / "__init__.py")]
     path = cast("list[str]", seen["ours"]["package"])[1]
@@ -242,5 +229,6 @@ def test_what_is_not_served_yet_is_refused_and_the_connection_goes_on(
 def test_every_scenario_runs() -> None:
     text = "".join(path.read_text() for path in PROGRAMS.glob("*.py"))
     names = re.findall(r"^async def (\w+)\((?:cluster|_): Cluster\)", text, re.MULTILINE)
-    assert sorted(names) == sorted([*EXPECTED, *FAULTS, *MIXED, SCRIPTED])
+    others = [*data_plane.EXPECTED, *data_plane.MIXED, data_plane.LEASE]
+    assert sorted(names) == sorted([*EXPECTED, *others, *FAULTS, *MIXED, SCRIPTED])
     assert set(EXPECTED) >= set(OURS_DIFFERS)

@@ -14,13 +14,26 @@ from typing import TYPE_CHECKING, cast
 
 import flo
 
-from . import clients, faults, kv_documents, kv_more, kv_values
+from . import (
+    both,
+    clients,
+    faults,
+    groups,
+    kv_documents,
+    kv_more,
+    kv_values,
+    queues,
+    stream_workers,
+    streams,
+    transactions,
+)
 from .common import Cluster, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_PROGRAMS = (kv_values, kv_more, kv_documents, clients, faults)
+_KV = (kv_values, kv_more, kv_documents, transactions)
+_PROGRAMS = (*_KV, queues, streams, groups, stream_workers, both, clients, faults)
 _ALL = {name: value for program in _PROGRAMS for name, value in vars(program).items()}
 
 

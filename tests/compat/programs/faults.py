@@ -2,7 +2,7 @@
 
 import asyncio
 
-from flo import FloError, RetryPolicy, is_connection_error
+from flo import FloError, RetryPolicy, StreamContext, is_connection_error
 
 from .common import PATIENCE_S, Cluster, Seen, eventually, failure, text_of
 
@@ -80,6 +80,41 @@ async def without_a_majority_calls_are_refused_and_retried(cluster: Cluster) -> 
         found = await read
         await patient.kv.put("k", b"2")
         return [refused, found, await text_of(patient, "k")]
+
+
+async def a_worker_goes_on_when_its_node_comes_back(cluster: Cluster) -> Seen:
+    """Records come at least once, so what counts is which."""
+    await cluster.please("wait for leader on node 1")
+    async with cluster.client() as client, cluster.client(1) as other:
+        handled: set[bytes] = set()
+
+        async def handle(ctx: StreamContext) -> None:
+            handled.add(ctx.payload)
+
+        async def append_until(end: int) -> None:
+            for number in range(end - 5, end):
+                await other.stream.append("s", b"%d" % number)
+
+        async def all_are_done() -> bool:
+            try:
+                return not await other.stream.group_pending("s", "g")
+            except FloError:
+                return False
+
+        async def ten_are_handled() -> bool:
+            return len(handled) >= 10
+
+        worker = client.new_stream_worker(stream="s", group="g", handler=handle, block_ms=1_000)
+        working = asyncio.create_task(worker.start())
+        await append_until(5)
+        await cluster.please("kill node 1")
+        await append_until(10)
+        await cluster.please("start node 1")
+        await eventually(ten_are_handled)
+        await eventually(all_are_done)
+        worker.stop()
+        await asyncio.wait_for(working, PATIENCE_S)
+        return sorted(int(payload) for payload in handled)
 
 
 async def refusals(cluster: Cluster) -> Seen:
