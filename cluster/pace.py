@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cluster.config import Limits
 
-_COMMANDS_FIRST, _COMMANDS_LEAST = 4096, 64
+_COMMANDS_FIRST, _COMMANDS_LEAST = 4096, 256
 _BYTES_FIRST, _BYTES_LEAST = 4 << 20, 1 << 20
 """Before anything is known, and however slow the partition is."""
 
@@ -44,9 +44,12 @@ class Pace:
     def done(self, waiting: int, nbytes: int, seconds: float) -> None:
         """What waited when a command was proposed has taken so long until it was done."""
         share = self._wait_s / max(seconds, 0.001)
-        # While little waits and is done soon, nothing can be learnt.
-        if share < 1 or 2 * waiting > self._commands:
-            most = max(_COMMANDS_LEAST, int(waiting * share))
-            self._commands = min(most, self._commands_max)
-        if share < 1 or 2 * nbytes > self._bytes:
-            self._bytes = min(max(_BYTES_LEAST, int(nbytes * share)), self._bytes_max)
+        most = max(_COMMANDS_LEAST, int(waiting * share))
+        if share >= 1 and 2 * waiting <= self._commands:
+            # Little waits: that teaches how much could at least, but not that more could not.
+            most = max(self._commands, min(most, _COMMANDS_FIRST))
+        self._commands = min(most, self._commands_max)
+        most = max(_BYTES_LEAST, int(nbytes * share))
+        if share >= 1 and 2 * nbytes <= self._bytes:
+            most = max(self._bytes, min(most, _BYTES_FIRST))
+        self._bytes = min(most, self._bytes_max)

@@ -49,9 +49,18 @@ def test_nothing_is_learnt_from_a_partition_with_little_to_do(pace: Pace) -> Non
 def test_one_that_stands_still_takes_a_few_and_comes_back(pace: Pace) -> None:
     pace.done(4000, 1000, seconds=600.0)
     least = most(pace)
-    assert 1 < least < 100
+    assert 1 < least < 300
     pace.done(least - 1, 1000, seconds=0.01)
     assert most(pace) > 50 * least
+
+
+def test_after_a_crowd_few_commands_show_that_many_may_wait_again(pace: Pace) -> None:
+    pace.done(4000, 4 << 20, seconds=600.0)
+    pace.done(30, 3000, seconds=0.01)
+    assert most(pace) == 3000
+    pace.done(100, 300_000, seconds=0.01)
+    assert most(pace) == 4096
+    assert most_bytes(pace) == pytest.approx(4 << 20, abs=1 << 16)
 
 
 def test_where_nothing_waits_any_command_fits(pace: Pace) -> None:
