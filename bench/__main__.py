@@ -1,5 +1,5 @@
-"""`python -m bench`: KV put and get, failover, endurance, recovery, and what a call costs the
-client, against a cluster that it starts.
+"""`python -m bench`: KV put and get, queues, streams and transactions, failover, endurance,
+recovery, and what a call costs the client, against a cluster that it starts.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import uvloop
 
 from bench.client_cost import run_client_cost
 from bench.cluster_view import leaders_of, wait_until_led
+from bench.dialogues import OPERATIONS, RanDryError, Stage, run_dialogues
 from bench.endurance import run_endurance
 from bench.failover import run_failover
 from bench.load import Sample, Workload, preload, run_load
@@ -51,6 +52,8 @@ def main() -> None:
                 cluster, operations=options.client_cost, repetitions=options.repetitions
             )
             _write(rows, options.json)
+        elif options.workload:
+            uvloop.run(_run_workloads(cluster, options))
         elif options.endurance:
             _endure(cluster, options)
         elif options.recovery is not None:
@@ -115,6 +118,13 @@ def _parse() -> argparse.Namespace:
         "--outstanding", type=_numbers, help="1,64,512; of --endurance 256 over all partitions"
     )
     parser.add_argument("--operations", type=lambda text: text.split(","), default=["put", "get"])
+    parser.add_argument(
+        "--workload",
+        nargs="+",
+        choices=list(OPERATIONS),
+        metavar="NAME",
+        help=f"measure these instead: {', '.join(OPERATIONS)}; --keys is what is there to take",
+    )
     parser.add_argument(
         "--clients", type=lambda text: text.split(","), default=["leaders", "spread"]
     )
@@ -195,6 +205,42 @@ async def _run(cluster: LocalCluster, options: argparse.Namespace) -> None:
     memory = ", ".join(f"{mib:.0f}" for mib in cluster.private_mib())
     print(f"private memory of the nodes afterwards: {memory} MiB")
     _write(rows, options.json)
+
+
+async def _run_workloads(cluster: MeasuredCluster, options: argparse.Namespace) -> None:
+    await wait_until_led(cluster)
+    print(
+        f"{options.nodes} nodes, {options.partitions} partitions, {options.value_bytes}-byte"
+        " payloads; an operation is all its requests, and takes what its name says"
+    )
+    print(_TITLE, flush=True)
+    rows: list[dict[str, object]] = []
+    for name in options.workload:
+        for outstanding in options.outstanding or _OUTSTANDING:
+            samples = [
+                await _workload_sample(cluster, options, name, outstanding)
+                for _ in range(options.repetitions)
+            ]
+            rows.append(_row(name, "leaders", outstanding, samples))
+            print(_line(rows[-1]), flush=True)
+    _write(rows, options.json)
+
+
+async def _workload_sample(
+    cluster: MeasuredCluster, options: argparse.Namespace, name: str, outstanding: int
+) -> Sample:
+    operation = OPERATIONS[name]
+    try:
+        return await run_dialogues(
+            Stage(cluster.addresses, await leaders_of(cluster), bytes(options.value_bytes)),
+            operation,
+            outstanding=outstanding,
+            stock=(options.keys or _KEYS) * min(operation.size, 4),
+            window_s=(options.warmup, options.seconds),
+            cpu_seconds=cluster.cpu_seconds,
+        )
+    except RanDryError:
+        sys.exit("bench: all that was there was taken: give more --keys or fewer --seconds")
 
 
 def _write(rows: Sequence[object], path: Path | None) -> None:
