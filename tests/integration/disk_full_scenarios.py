@@ -77,7 +77,7 @@ async def making_a_snapshot_fills(cluster: SmallDiskCluster) -> None:
     disk.fill()
     async with client_of(cluster) as client:
         ledger = Ledger(client)
-        error = await ledger.until_refused(2000, keys=40)
+        error = await ledger.until_refused(2000, keys=3)
         assert_not_run(error, OverloadedError, "SHARD_BUSY")
         await ledger.check(refused_are_absent=False)
         await cluster.says(1, f"free space on this disk: '{disk.folder}")
@@ -129,11 +129,11 @@ async def receiving_a_snapshot_fills(cluster: SmallDiskCluster) -> None:
         disk = SmallDisk(cluster.directory / "node-3" / "snapshots", "16m")
         disk.fill()
         for _ in range(3 * LOG_BYTES_MAX >> 16):
-            assert await ledger.write(keys=40) is None
+            assert await ledger.write(keys=3) is None
         cluster.start(3)
         await cluster.says(3, f"free space on this disk: '{disk.folder}")
         for _ in range(50):
-            assert await ledger.write(keys=40) is None
+            assert await ledger.write(keys=3) is None
         disk.free()
         await cluster.level()
         await check_replicas_agree(cluster)

@@ -136,8 +136,8 @@ async def nodes_here(directory: Path, *start: int) -> AsyncGenerator[NodesHere]:
         await nodes.stop(*nodes.running)
 
 
-async def write(nodes: NodesHere, count: int, *, tag: str = "key", keys: int = 200) -> None:
-    """Overwrites a few keys, so that the state stays small while the log would grow."""
+async def write(nodes: NodesHere, count: int, *, tag: str = "key", keys: int = 6) -> None:
+    """Overwrites so few keys that the state stays small, with their history, while the log grows."""
     async with FloClient(nodes.endpoints, timeout_ms=20_000) as client:
         limit = asyncio.Semaphore(32)
 
@@ -151,7 +151,7 @@ async def write(nodes: NodesHere, count: int, *, tag: str = "key", keys: int = 2
                 group.create_task(one(number))
 
 
-async def check_written(nodes: NodesHere, count: int, *, tag: str = "key", keys: int = 200) -> None:
+async def check_written(nodes: NodesHere, count: int, *, tag: str = "key", keys: int = 6) -> None:
     """Each key has one of the values written to it."""
     async with FloClient(nodes.endpoints, timeout_ms=20_000) as client:
         for number in range(min(count, keys)):

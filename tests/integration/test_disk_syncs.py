@@ -96,7 +96,7 @@ async def test_failed_sync_of_a_snapshot_stops_the_node(disks: FaultyDisks) -> N
     async with FloClient(disks.endpoints, timeout_ms=20_000) as client:
         ledger = Ledger(client)
         while disks.processes[3].poll() is None:
-            assert await ledger.write(keys=40) is None
+            assert await ledger.write(keys=3) is None
         assert await disks.ends(3) == 3
         assert len(disks.failed(3)) == 1
         assert "could not be synced" in disks.log_of(3)
