@@ -137,7 +137,7 @@ async def nodes_here(directory: Path, *start: int) -> AsyncGenerator[NodesHere]:
 
 
 async def write(nodes: NodesHere, count: int, *, tag: str = "key", keys: int = 6) -> None:
-    """Overwrites so few keys that the state stays small, with their history, while the log grows."""
+    """Overwrites so few keys that the state, with their history, stays small. The log grows."""
     async with FloClient(nodes.endpoints, timeout_ms=20_000) as client:
         limit = asyncio.Semaphore(32)
 
