@@ -100,7 +100,7 @@ class _Open:
 
     __slots__ = (
         "answers",
-        "committing",
+        "commits",
         "context",
         "namespace",
         "nbytes",
@@ -112,7 +112,8 @@ class _Open:
     def __init__(self, namespace: bytes, below: ReadTransaction) -> None:
         self.namespace = namespace
         self.used_at = 0.0
-        self.committing = False
+        self.commits = 0
+        """Commits on their way; one that comes again must hear what became of it, not "unknown"."""
         self.operations: list[Operation] = []
         self.nbytes = 0
         self.overlay = Overlay(below)
@@ -149,12 +150,14 @@ class Transactions:
         if code == TXN_BEGIN:
             return self._begin(txn, term, namespace, what)
         entry = self._open.get(what)
-        if entry is None or entry.committing or entry.namespace != namespace:
+        is_ending = entry is not None and entry.commits > 0 and code != TXN_COMMIT_ASKED
+        if entry is None or is_ending or entry.namespace != namespace:
             known = read_outcome(txn, what) if code == TXN_COMMIT_ASKED else None
             return _UNKNOWN if known is None else (0, known.revision, known.operations)
         entry.used_at = self._clock.monotonic()
         if code == TXN_COMMIT_ASKED:
-            entry.committing = True
+            # Proposed twice, it is done once: the state knows its outcome.
+            entry.commits += 1
             return PROPOSE, tuple(entry.operations)
         if code == TXN_ROLLBACK:
             self.forget(what)
@@ -177,7 +180,7 @@ class Transactions:
         """Its commit was not run: it is as it was."""
         entry = self._open.get(txn_id)
         if entry is not None:
-            entry.committing = False
+            entry.commits -= 1
 
     def forget(self, txn_id: int) -> None:
         """It has ended."""
@@ -191,7 +194,7 @@ class Transactions:
             idle = [
                 txn_id
                 for txn_id, entry in self._open.items()
-                if entry.used_at < before and not entry.committing
+                if entry.used_at < before and not entry.commits
             ]
             for txn_id in idle:
                 self.forget(txn_id)

@@ -329,6 +329,19 @@ class TestItsLife:
         home.disk_full = False
         assert isinstance(commit(cluster, txn), TxnCommitted)
 
+    def test_a_commit_that_comes_again_while_it_is_in_the_log_hears_its_outcome(
+        self, cluster: SmallCluster, node: int
+    ) -> None:
+        """As after a lost link: "no such transaction" would be a lie, for it is committed."""
+        txn = begin(cluster, node)
+        ok(cluster.run(KvIncr(NS, A, txn=txn), node=node))
+        both = [cluster.start(TxnCommit(NS, None, txn), node=node) for _ in range(2)]
+        cluster.settle()
+        first, second = (each.answer for each in both)
+        assert isinstance(first, TxnCommitted)
+        assert second == first
+        assert cluster.run(KvGet(NS, A)) == Value(1, (1).to_bytes(8, "little"))
+
     def test_ids_are_not_given_twice_while_in_use(self, cluster: SmallCluster) -> None:
         opened = Transactions(3, cluster.clock, Budget())
         assert partition_of_id(make_id(3, 2**24 + 5, 9)) == 3
