@@ -49,8 +49,6 @@ _WRITES = (PUT, DELETE, INCR, EXPIRE)
 _COUNTER_MAX = 2**24 - 1
 _OWN_VERSIONS = 2**63
 """What a transaction has written carries versions from here on, until it is committed."""
-_ANSWERS_KEPT = 64
-"""Answers to repeated operations; a client waits for few at a time."""
 _UNKNOWN: Result = (Reason.NO_SUCH_TRANSACTION,)
 
 _FIELDS: dict[int, tuple[type | tuple[type, ...], ...]] = {
@@ -170,10 +168,9 @@ class Transactions:
         known_answer = entry.answers.get((session, sequence))
         if known_answer is None:
             known_answer = _do(entry, cast("Sequence[Item]", args[5]))
-            if session:
+            if session and known_answer[0] == 0:
+                # As many as it has operations; what was refused had no effect.
                 entry.answers[session, sequence] = known_answer
-                if len(entry.answers) > _ANSWERS_KEPT:
-                    del entry.answers[next(iter(entry.answers))]
         return known_answer
 
     def reopen(self, txn_id: int) -> None:

@@ -311,13 +311,18 @@ class TestItsLife:
         txn = begin(cluster, node)
         opened = cluster.run(OpenSession(partition_of_id(txn)))
         assert isinstance(opened, SessionOpened)
+        first = CallContext(session=opened.session, sequence=1, floor=1)
         for _ in range(3):
-            context = CallContext(session=opened.session, sequence=1, floor=1)
-            answer = cluster.run(KvIncr(NS, A, txn=txn), node=node, context=context)
+            answer = cluster.run(KvIncr(NS, A, txn=txn), node=node, context=first)
             assert answer == Counter(None, 1)
+        for number in range(2, 101):
+            later = CallContext(session=opened.session, sequence=number, floor=1)
+            ok(cluster.run(KvIncr(NS, B, txn=txn), node=node, context=later))
+        answer = cluster.run(KvIncr(NS, A, txn=txn), node=node, context=first)
+        assert answer == Counter(None, 1), "however many came in between"
         committed = commit(cluster, txn, node)
         assert isinstance(committed, TxnCommitted)
-        assert committed.operations == 1
+        assert committed.operations == 100
 
     def test_a_commit_that_is_not_run_leaves_it_open(self, cluster: SmallCluster) -> None:
         txn = begin(cluster)
