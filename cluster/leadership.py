@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,18 @@ _CHECK_EVERY_S = 1.0
 _STABLE_S = 5.0
 """How long this node must have led, and the preferred one must have been here."""
 _POLL_S = 0.01
+_DRAIN_S = 1.0
+"""How long open transactions may take to end before leadership moves, which would lose them."""
+_MOVE_S = 1.0
+"""How long a hand-over may take after that: an election timeout."""
 _CLOSE = 100
+
+
+class _Drain(NamedTuple):
+    """A hand-over that waits for open transactions."""
+
+    peer: "NodeId"
+    until: float
 
 
 class Leadership:
@@ -45,11 +56,14 @@ class Leadership:
         self._level: dict[int, int] = {}
         self._leave_again_at: dict[int, float] = {}
         """By partition, after a full disk made this node hand it over: to whom may be no better."""
+        self._drains: dict[int, _Drain] = {}
         self._unstable_until = dict.fromkeys(partitions, self._next_check)
 
     def tick(self, *, disk_is_stuck: bool = False) -> None:
         """Gives partitions back to their preferred leaders; call often, it looks seldom."""
         now = self._clock.monotonic()
+        for number in list(self._drains):
+            self._go_on(number, now)
         if now < self._next_check:
             return
         self._next_check = now + _CHECK_EVERY_S
@@ -73,9 +87,23 @@ class Leadership:
                 self._unstable_until[number] = now + _STABLE_S
             elif now >= self._unstable_until[number]:
                 self._unstable_until[number] = now + 6 * _STABLE_S
-                logger.info("partition %d: leadership goes to node %d", number, preferred)
-                partition.group.transfer_leadership(preferred)
-                self._request_turn(partition)
+                partition.transactions.pause_begins(now + _DRAIN_S + _MOVE_S)
+                self._drains[number] = _Drain(preferred, now + _DRAIN_S)
+                self._go_on(number, now)
+
+    def _go_on(self, number: int, now: float) -> None:
+        """Hands over once no transaction is open; if they take long, some other time."""
+        partition, drain = self._partitions[number], self._drains[number]
+        if not partition.group.is_leader:
+            del self._drains[number]
+        elif not len(partition.transactions):
+            del self._drains[number]
+            logger.info("partition %d: leadership goes to node %d", number, drain.peer)
+            partition.group.transfer_leadership(drain.peer)
+            self._request_turn(partition)
+        elif now >= drain.until:
+            del self._drains[number]
+            partition.transactions.pause_begins(0.0)
 
     def _keeps_up(self, number: int, partition: "Partition", peer: "NodeId") -> bool:
         """Whether `peer` is close to the end of the log and moves on, so a hand-over can end.
@@ -94,22 +122,31 @@ class Leadership:
         Returns when none is led any more, or after `timeout_s`: the others then notice the
         closed connection and elect without a hand-over.
         """
-        until = self._clock.monotonic() + timeout_s
-        while self._clock.monotonic() < until:
+        now = self._clock.monotonic()
+        until, drain_until = now + timeout_s, now + min(_DRAIN_S, timeout_s / 2)
+        while now < until:
             parts = self._partitions.values()
             led = [each for each in parts if each.group.is_leader and not each.broken]
-            waited_for = [partition for partition in led if self._hand_over(partition)]
+            for partition in led:
+                partition.transactions.pause_begins(until)
+            may_wait = now < drain_until
+            waited_for = [
+                partition
+                for partition in led
+                if self._hand_over(partition, ends_transactions=not may_wait)
+            ]
             if not waited_for:
                 return
             await asyncio.sleep(_POLL_S)
+            now = self._clock.monotonic()
 
-    def _hand_over(self, partition: "Partition") -> bool:
-        """Whether there is somebody to wait for."""
+    def _hand_over(self, partition: "Partition", *, ends_transactions: bool = True) -> bool:
+        """Whether there is somebody to wait for. Open transactions are lost, if they may be."""
         group = partition.group
         peers = [peer for peer in group.config.peers if self._network.connected(peer)]
         if not peers:
             return False
-        if group.accepts_proposals:
+        if group.accepts_proposals and (ends_transactions or not len(partition.transactions)):
             group.transfer_leadership(max(peers, key=group.level_of))
             self._request_turn(partition)
         return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from cluster.pace import Pace
 from cluster.queries import QUERIES, ClockBehindError, Result, View, bytes_in
 from cluster.raft.types import NodeId, NotLeaderError
+from cluster.transactions import MOVING
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
@@ -225,7 +226,10 @@ class PartitionReads:
                         self.waiting -= 1
                         self.served += 1
                         bytes_left -= bytes_in(result)
-                        read.waiter.on_result(result)
+                        if result is MOVING:
+                            read.waiter.on_not_leader(0)
+                        else:
+                            read.waiter.on_result(result)
                 if each.waiting:
                     self._pace.done(each.waiting, 0, self._clock.monotonic() - each.asked_at)
         return []

@@ -45,6 +45,9 @@ IDLE_S = 60.0
 PROPOSE = 1004
 """Not an answer yet: the operations that follow are to be committed."""
 
+MOVING: Result = (1005,)
+"""Not an answer: leadership is about to move, and the next leader is to be asked."""
+
 _WRITES = (PUT, DELETE, INCR, EXPIRE)
 _COUNTER_MAX = 2**24 - 1
 _OWN_VERSIONS = 2**63
@@ -131,6 +134,7 @@ class Transactions:
         self._budget = budget
         self._open: dict[int, _Open] = {}
         self._counter = 0
+        self._begins_from = 0.0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -196,12 +200,20 @@ class Transactions:
             for txn_id in idle:
                 self.forget(txn_id)
 
+    def pause_begins(self, until: float) -> None:
+        """None begins before `until`: a hand-over waits for those that are open to end."""
+        self._begins_from = until
+
     def forget_all(self) -> None:
         """This replica leads no longer: their ids are unknown from now on."""
+        self._begins_from = 0.0
         self._budget.open -= len(self._open)
         self._open.clear()
 
     def _begin(self, txn: ReadTransaction, term: int, namespace: bytes, pinned: int) -> Result:
+        now = self._clock.monotonic()
+        if now < self._begins_from:
+            return MOVING
         if self._budget.open >= self._budget.open_max:
             return (Reason.TOO_MANY_TRANSACTIONS,)
         self._counter = self._counter % _COUNTER_MAX + 1
@@ -209,7 +221,7 @@ class Transactions:
         if txn_id in self._open:
             return (Reason.TOO_MANY_TRANSACTIONS,)
         entry = self._open[txn_id] = _Open(namespace, txn)
-        entry.used_at = self._clock.monotonic()
+        entry.used_at = now
         self._budget.open += 1
         return 0, txn_id, pinned
 

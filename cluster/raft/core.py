@@ -6,8 +6,9 @@ Every override of a private name says which hole of DESIGN.md it closes;
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
+from threading import local
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pysyncobj import SyncObj, syncobj
@@ -35,6 +36,27 @@ def _journal_or_file(journal_file: object = None) -> Journal:
 
 # The seam through which the library takes a journal of ours.
 syncobj.createJournal = _journal_or_file
+
+
+class _LibraryClock(local):
+    """The library reads one module global; nodes of other threads have their own clocks."""
+
+    now: Callable[[], float]
+
+
+_library_clock = _LibraryClock()
+
+
+def use_clock(now: Callable[[], float]) -> None:
+    """What the library reads in this thread from here on; each entry into it calls this."""
+    _library_clock.now = now
+
+
+def _library_now() -> float:
+    return _library_clock.now()
+
+
+syncobj.monotonicTime = _library_now
 
 
 class CoreEvents(Protocol):
@@ -101,7 +123,7 @@ class Core(SyncObj):
         self._heartbeat_s = config.heartbeat_s
         self._nodes = {node: Node(node) for node in config.replicas}
         self._core_transport = _CoreTransport(events)
-        self._use_own_clock()
+        use_clock(self._clock.monotonic)
         super().__init__(
             self._nodes[config.node_id],
             [self._nodes[node] for node in config.peers],
@@ -113,7 +135,7 @@ class Core(SyncObj):
     # --- what the group does to the core ---
 
     def tick(self) -> None:
-        self._use_own_clock()
+        use_clock(self._clock.monotonic)
         self.doTick(0.0)
 
     def tick_durable(self) -> None:
@@ -128,7 +150,7 @@ class Core(SyncObj):
         The commit index never goes back: a short message may verify less than is committed.
         """
         committed = self._SyncObj__raftCommitIndex
-        self._use_own_clock()
+        use_clock(self._clock.monotonic)
         try:
             self._core_transport.receive(self._nodes[sender], message)
         finally:
@@ -202,10 +224,6 @@ class Core(SyncObj):
         return self._SyncObj__raftMatchIndex.get(self._nodes[peer], 0)
 
     # --- overrides ---
-
-    def _use_own_clock(self) -> None:
-        # The library reads a module global; each entry into it brings this group's clock.
-        syncobj.monotonicTime = self._clock.monotonic
 
     def _checkCommandsToApply(self) -> None:
         """Rows 18, 31: proposals are appended directly, never queued or forwarded."""

@@ -114,6 +114,20 @@ class Asked:
         self.waiter = waiter
 
 
+class FakeTransactions:
+    """Has as many open as a test says."""
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.begins_from = 0.0
+
+    def __len__(self) -> int:
+        return self.open
+
+    def pause_begins(self, until: float) -> None:
+        self.begins_from = until
+
+
 class FakePartition:
     """Keeps what it is given until the test answers."""
 
@@ -122,6 +136,7 @@ class FakePartition:
     ) -> None:
         self.partition_id = partition_id
         self.group = FakeGroup(node_id, replicas)
+        self.transactions = FakeTransactions()
         self.broken: str | None = None
         self.disk_full = False
         self.log_full = False

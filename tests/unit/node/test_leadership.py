@@ -32,6 +32,13 @@ class Led:
             self.clock.advance(0.5)
             self.leadership.tick(disk_is_stuck=self.disk_is_stuck)
 
+    def wait_to_hand_over(self) -> None:
+        """Leadership would move but for a transaction that is open; no other begins meanwhile."""
+        self.partition.transactions.open = 1
+        while self.partition.transactions.begins_from <= self.clock.monotonic():
+            self.clock.advance(0.1)
+            self.leadership.tick()
+
 
 def test_a_caught_up_preferred_replica_gets_its_partition_back() -> None:
     led = Led()
@@ -92,6 +99,80 @@ def test_a_broken_replica_moves_nothing() -> None:
     led.partition.broken = "damage"
     led.pass_seconds(60)
     assert not led.group.transfers
+
+
+def test_leadership_waits_for_open_transactions() -> None:
+    led = Led()
+    led.wait_to_hand_over()
+    assert not led.group.transfers
+    led.partition.transactions.open = 0
+    led.leadership.tick()
+    assert led.group.transfers == [2]
+
+
+def test_long_transactions_are_not_waited_for_again_at_once() -> None:
+    led = Led()
+    led.partition.transactions.open = 1
+    led.pass_seconds(8)
+    assert not led.group.transfers
+    assert led.partition.transactions.begins_from == 0.0, "others may begin again"
+    led.partition.transactions.open = 0
+    led.pass_seconds(20)
+    assert not led.group.transfers
+    led.pass_seconds(15)
+    assert led.group.transfers == [2]
+
+
+def test_a_hand_over_that_waits_ends_with_the_leadership() -> None:
+    led = Led()
+    led.wait_to_hand_over()
+    led.group.leader, led.partition.transactions.open = 3, 0
+    led.leadership.tick()
+    led.group.leader = 1
+    led.leadership.tick()
+    assert not led.group.transfers
+
+
+async def test_before_a_stop_open_transactions_may_end() -> None:
+    led = Led((1, 2, 3))
+    transactions = led.partition.transactions
+    transactions.open = 1
+    looks = 0
+
+    class Watched(ManualClock):
+        def monotonic(self) -> float:
+            nonlocal looks
+            looks += 1
+            if looks == 3:
+                assert not led.group.transfers
+                assert transactions.begins_from > 0
+                transactions.open = 0
+            return 0.0
+
+    def take_over(_: Partition) -> None:
+        led.group.leader = 2
+
+    partitions = as_partitions({0: led.partition})
+    await Leadership(1, partitions, led.network, Watched(), take_over).hand_over_all(5.0)
+    assert led.group.transfers == [2]
+
+
+async def test_a_stop_does_not_wait_long_for_a_transaction() -> None:
+    led = Led((1, 2, 3))
+    led.partition.transactions.open = 1
+    clock = led.clock
+
+    class Fast(ManualClock):
+        def monotonic(self) -> float:
+            clock.now += 0.2
+            return clock.now
+
+    def take_over(_: Partition) -> None:
+        led.group.leader = 2
+
+    partitions = as_partitions({0: led.partition})
+    await Leadership(1, partitions, led.network, Fast(), take_over).hand_over_all(5.0)
+    assert led.group.transfers == [2]
 
 
 async def test_before_a_stop_the_most_advanced_replica_takes_over() -> None:

@@ -294,6 +294,22 @@ class TestItsLife:
         assert reason(answer) is Reason.NO_SUCH_TRANSACTION
         assert isinstance(commit(cluster, used, node), TxnCommitted)
 
+    def test_before_a_hand_over_open_ones_end_and_others_wait(
+        self, cluster: SmallCluster, node: int
+    ) -> None:
+        opened = begin(cluster, node)
+        number = partition_of(NS, A, 4)
+        partition = cluster.nodes[cluster.replicas[number][0]].partitions[number]
+        partition.transactions.pause_begins(cluster.clock.monotonic() + 1.0)
+        waits = cluster.start(TxnBegin(NS, A), node=node)
+        cluster.tick(0.5)
+        assert not waits.given
+        ok(cluster.run(KvPut(NS, A, b"v", txn=opened), node=node))
+        assert isinstance(commit(cluster, opened, node), TxnCommitted)
+        assert not len(partition.transactions)
+        cluster.tick(0.6)
+        assert isinstance(waits.answer, TxnBegun)
+
     def test_a_new_leader_knows_commits_only(self, cluster: SmallCluster, node: int) -> None:
         done, opened = begin(cluster, node), begin(cluster, node)
         ok(cluster.run(KvIncr(NS, A, txn=done), node=node))

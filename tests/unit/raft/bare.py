@@ -9,10 +9,12 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, cast
 
-from pysyncobj import SyncObj, syncobj
+from pysyncobj import SyncObj
 from pysyncobj.config import SyncObjConf
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
+
+from cluster.raft.core import use_clock
 
 Message = Mapping[str, object]
 LogEntry = tuple[bytes, int, int]
@@ -266,4 +268,4 @@ class BareNet:
             node.wait_forever()
 
     def _use_clock(self) -> None:
-        syncobj.monotonicTime = self.monotonic
+        use_clock(self.monotonic)

@@ -3,7 +3,9 @@
 import ast
 import importlib.metadata
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from pysyncobj import SyncObj, syncobj
@@ -11,6 +13,9 @@ from pysyncobj.journal import Journal
 from pysyncobj.transport import Transport
 
 from cluster.raft import core, journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LIBRARY = Path(inspect.getfile(syncobj))
 CORE = Path(inspect.getfile(core))
@@ -79,3 +84,13 @@ def test_transport_seam_is_there() -> None:
     source = LIBRARY.read_text()
     assert "self.__raftLog = createJournal(self.__conf.journalFile)" in source
     assert "monotonicTime()" in source
+
+
+def test_library_reads_the_clock_of_its_own_thread() -> None:
+    """Nodes of several threads, as in a program's tests, may go by different clocks."""
+    read = cast("Callable[[], float]", vars(syncobj)["monotonicTime"])
+    core.use_clock(lambda: 1.0)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(core.use_clock, lambda: 2.0).result()
+        assert other.submit(read).result() == 2.0
+    assert read() == 1.0
