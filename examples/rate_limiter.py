@@ -41,7 +41,7 @@ async def allow_both(client: FloClient, limits: dict[str, int], now: float) -> b
     keys = {f"{name}:{now // WINDOW_S:.0f}": limit for name, limit in limits.items()}
     while True:
         try:
-            async with await client.kv.begin(next(iter(keys))) as txn:
+            async with client.kv.transaction(next(iter(keys))) as txn:
                 for key, limit in keys.items():
                     found = await txn.get(key)
                     count = int(found.value) if found else 0

@@ -27,7 +27,7 @@ async def move(client: FloClient, source: str, target: str, amount: int) -> None
     while True:
         try:
             # Commits at the end of the block; an exception that leaves it changes nothing.
-            async with await client.kv.begin(source) as txn:
+            async with client.kv.transaction(source) as txn:
                 for key, change in ((source, -amount), (target, amount)):
                     found = await txn.get(key)
                     balance = int(found.value) if found else 0
@@ -49,7 +49,7 @@ async def show(client: FloClient) -> None:
 
 async def main(endpoints: str = "localhost:9000,localhost:9001,localhost:9002") -> None:
     async with FloClient(endpoints, namespace="example-bank") as client:
-        async with await client.kv.begin(ADA) as txn:
+        async with client.kv.transaction(ADA) as txn:
             await txn.put(ADA, b"100")
             await txn.put(BOB, b"100")
         await show(client)

@@ -3,31 +3,42 @@
 from collections.abc import Sequence
 
 from flo.exceptions import BlockTooLongError, ValidationError
-from flo.wire.limits import WAIT_MS_MAX
+from flo.wire.limits import (
+    LEASE_MS_MAX,
+    QUEUE_COUNT_MAX,
+    QUEUE_LIST_LIMIT_MAX,
+    QUEUE_SEQUENCES_MAX,
+    WAIT_MS_MAX,
+)
+
+
+def within(name: str, number: int, least: int, most: int) -> int:
+    if not least <= number <= most:
+        raise ValidationError(f"{name} of {number}: {least} to {most}")
+    return number
+
+
+def within_if_given(name: str, number: int | None, least: int, most: int) -> int | None:
+    return None if number is None else within(name, number, least, most)
+
+
+def lease_ms_of(name: str, lease_ms: int | None) -> int | None:
+    return within_if_given(name, lease_ms, 1, LEASE_MS_MAX)
 
 
 def count_of(count: int) -> int:
-    if not 1 <= count <= 100:
-        raise ValidationError(f"count of {count}: 1 to 100")
-    return count
+    return within("count", count, 1, QUEUE_COUNT_MAX)
 
 
 def limit_of(limit: int) -> int:
-    if not 1 <= limit <= 1000:
-        raise ValidationError(f"limit of {limit}: 1 to 1000")
-    return limit
+    return within("limit", limit, 1, QUEUE_LIST_LIMIT_MAX)
 
 
 def seqs_of(seqs: Sequence[int]) -> tuple[int, ...]:
     if isinstance(seqs, int):
         raise ValidationError(f"sequences: give a list, as [{seqs}]")
+    within("number of sequences", len(seqs), 0, QUEUE_SEQUENCES_MAX)
     return tuple(seqs)
-
-
-def positive(name: str, number: int | None) -> int | None:
-    if number is not None and number < 1:
-        raise ValidationError(f"{name} of {number}: at least 1")
-    return number
 
 
 def block_ms_of(block_ms: int | None) -> int:

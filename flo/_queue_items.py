@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 
 from flo._batches import batches_of, payload_of
+from flo._checks import within
 from flo._names import encode_text
 from flo.exceptions import ValidationError
 from flo.queue_types import QueueItem
 from flo.wire import queue_messages as wire
+from flo.wire.limits import TTL_MS_MAX
 
 _DEDUP_KEY_BYTES_MAX = 255
 
@@ -15,8 +17,7 @@ def item_of(item: QueueItem) -> wire.QueueItem:
     """One message, if a server would take it."""
     if not 0 <= item.priority <= 255:
         raise ValidationError(f"priority of {item.priority}: 0 to 255, the lower the sooner")
-    if item.delay_ms < 0:
-        raise ValidationError(f"delay_ms of {item.delay_ms}: it must not be negative")
+    within("delay_ms", item.delay_ms, 0, TTL_MS_MAX)
     key = item.dedup_key
     encoded = encode_text(key, "dedup_key") if isinstance(key, str) else key
     if encoded is not None and len(encoded) > _DEDUP_KEY_BYTES_MAX:

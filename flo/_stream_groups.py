@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from flo._caller import Caller
-from flo._checks import block_ms_of
+from flo._checks import block_ms_of, within, within_if_given
 from flo._names import decode_key, encode_key, encode_namespace, encode_text
 from flo._stream_forms import (
     id_of,
@@ -12,6 +12,7 @@ from flo._stream_forms import (
     read_result,
     records_limit,
     records_of,
+    settings_of,
     wire_id,
     wire_ids,
 )
@@ -33,6 +34,7 @@ from flo.stream_types import (
     StreamReadResult,
 )
 from flo.wire import group_messages as wire
+from flo.wire.limits import LEASE_MS_MAX
 from flo.wire.messages import Body, Deleted, Result
 from flo.wire.routing import stream_home
 
@@ -62,9 +64,6 @@ class GroupOperations:
         """
         options = options or StreamGroupCreateOptions()
         namespace, name = self._place(stream, options.namespace)
-        settings = wire.GroupSettings(
-            options.ack_timeout_ms, options.max_deliver, options.max_standbys
-        )
         body = wire.GroupCreate(
             namespace,
             name,
@@ -72,7 +71,7 @@ class GroupOperations:
             options.mode,
             wire_id(options.start),
             options.tail,
-            settings,
+            settings_of(options),
         )
         await self._write(body, name, timeout_ms)
 
@@ -195,11 +194,10 @@ class GroupOperations:
         """
         options = options or StreamGroupNackOptions()
         namespace, name = self._place(stream, options.namespace)
-        if options.delay_ms < 0:
-            raise ValidationError(f"delay_ms of {options.delay_ms}: it must not be negative")
+        delay_ms = within("delay_ms", options.delay_ms, 0, LEASE_MS_MAX)
         consumer = encode_text(options.consumer, "consumer name")
         body = wire.GroupNack(
-            namespace, name, _name(group, "group"), consumer, wire_ids(ids), options.delay_ms
+            namespace, name, _name(group, "group"), consumer, wire_ids(ids), delay_ms
         )
         await self._write(body, name, timeout_ms)
 
@@ -221,9 +219,10 @@ class GroupOperations:
         """
         options = options or StreamGroupTouchOptions()
         namespace, name = self._place(stream, options.namespace)
+        extend_ms = within_if_given("extend_ms", options.extend_ms, 0, LEASE_MS_MAX)
         consumer = encode_text(options.consumer, "consumer name")
         body = wire.GroupTouch(
-            namespace, name, _name(group, "group"), consumer, wire_ids(ids), options.extend_ms
+            namespace, name, _name(group, "group"), consumer, wire_ids(ids), extend_ms
         )
         await self._write(body, name, timeout_ms)
 
@@ -249,8 +248,7 @@ class GroupOperations:
             print(len(claimed.records), claimed.done)
         """
         namespace, name = self._place(stream, options.namespace if options else None)
-        if min_idle_ms < 0:
-            raise ValidationError(f"min_idle_ms of {min_idle_ms}: it must not be negative")
+        within("min_idle_ms", min_idle_ms, 0, LEASE_MS_MAX)
         body = wire.GroupClaim(
             namespace,
             name,

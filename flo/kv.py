@@ -11,15 +11,14 @@ from typing import cast
 
 from flo._kv_documents import DocumentOperations
 from flo._kv_forms import as_bytes, cas_of, delta_of, put_with, ttl_of, wait_ms_of
+from flo._kv_transactions import TransactionOperations
 from flo._names import decode_key, encode_key, encode_prefix
-from flo.exceptions import NoSuchTransactionError, NotFoundError, ValidationError
-from flo.kv_txn import Transaction
+from flo.exceptions import NotFoundError, ValidationError
 from flo.types import (
     DeleteOptions,
     GetOptions,
     GetResult,
     IncrResult,
-    KVBeginResult,
     KVExistsOptions,
     KVExpireOptions,
     KVIncrOptions,
@@ -31,7 +30,6 @@ from flo.types import (
     ScanResult,
     WaitFor,
 )
-from flo.wire.kv_messages import TxnBegin, TxnBegun
 from flo.wire.limits import (
     MGET_KEYS_MAX,
     V1_SCAN_LIMIT_MAX,
@@ -54,10 +52,10 @@ from flo.wire.messages import (
     Value,
     Values,
 )
-from flo.wire.status import Ran, Reason
+from flo.wire.status import Reason
 
 
-class KVOperations(DocumentOperations):
+class KVOperations(TransactionOperations, DocumentOperations):
     """The key-value operations of one client.
 
     Example:
@@ -345,49 +343,3 @@ class KVOperations(DocumentOperations):
             stale=stale,
         )
         return cast(Exists, answer).exists
-
-    async def begin(
-        self, routing_key: str | bytes, *, timeout_ms: float | None = None
-    ) -> Transaction:
-        """Begins a transaction on keys that live where `routing_key` does; see `flo.kv_txn`.
-
-        As a context manager it commits at the end of its block, and rolls back after an exception.
-
-        Example:
-            async with await client.kv.begin("{order:7}") as txn:
-                await txn.put("{order:7}:state", b"paid")
-                await txn.incr("{order:7}:payments")
-        """
-        namespace = self._default_namespace
-        encoded = encode_key(namespace, routing_key, "routing key")
-        caller = self._caller()
-        partition = caller.partition_of(namespace, encoded)
-        # Begun twice, the first is never used, and forgotten.
-        begun = await caller.call(
-            TxnBegin(namespace, encoded), partition=partition, timeout_ms=timeout_ms
-        )
-        opened = KVBeginResult(*cast(TxnBegun, begun))
-        return Transaction(self._caller, namespace, partition, opened)
-
-    def transaction(self, txn_id: int) -> Transaction:
-        """An open transaction by its id: what another connection or program has begun.
-
-        Nothing is sent: whether it is still open shows with its first operation. Its namespace is
-        this client's. Raises NoSuchTransactionError for a number that is no id in this cluster.
-
-        Example:
-            begun = await client.kv.begin("{order:7}")
-            await client.kv.transaction(begun.id).put("{order:7}:state", b"paid")
-            print((await client.kv.transaction(begun.id).commit()).op_count)  # 1
-        """
-        if not 0 < txn_id < 1 << 64:
-            raise ValidationError(f"transaction {txn_id}: give an id that begin has given")
-        caller = self._caller()
-        # The upper 16 bits of an id are where the transaction lives.
-        partition = txn_id >> 48
-        if partition >= caller.partition_count:
-            raise NoSuchTransactionError(
-                f"there is no transaction {txn_id}", reason=Reason.NO_SUCH_TRANSACTION, ran=Ran.NO
-            )
-        opened = KVBeginResult(txn_id, 0)
-        return Transaction(self._caller, self._default_namespace, partition, opened)

@@ -8,6 +8,7 @@ after a minute of silence, and when its partition gets another leader.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import NoReturn, TypeVar, cast
 
@@ -40,12 +41,13 @@ _O = TypeVar("_O", PutOptions, DeleteOptions, KVExpireOptions)
 
 
 class Transaction:
-    """An open transaction, from `client.kv.begin` or `client.kv.transaction`.
+    """An open transaction, from `client.kv.transaction`, `client.kv.begin` or `client.kv.resume`.
 
-    As a context manager it commits at the end of its block, and rolls back after an exception.
+    As a context manager itself, as `begin` and `resume` give it, it rolls back at the end of its
+    block unless `commit` was called.
 
     Example:
-        async with await client.kv.begin("{order:7}") as txn:
+        async with client.kv.transaction("{order:7}") as txn:
             await txn.put("{order:7}state", b"paid")
             await txn.incr("{order:7}payments")
     """
@@ -63,6 +65,7 @@ class Transaction:
         self._id = begun.txn_id
         self._pinned_hash = begun.pinned_hash
         self._ended = False
+        self._commit_asked = False
 
     @property
     def id(self) -> int:
@@ -86,7 +89,7 @@ class Transaction:
         another partition.
 
         Example:
-            async with await client.kv.begin("{a}") as txn:
+            async with client.kv.transaction("{a}") as txn:
                 await txn.put("{a}1", b"one")
         """
         body = put_with(
@@ -99,7 +102,7 @@ class Transaction:
         """Reads a value: what the transaction has stored itself, with version 0, or the present.
 
         Example:
-            async with await client.kv.begin("{a}") as txn:
+            async with client.kv.transaction("{a}") as txn:
                 found = await txn.get("{a}1")
         """
         body = wire.KvGet(self._namespace, self._key(key), txn=self._id)
@@ -115,7 +118,7 @@ class Transaction:
         """Removes a key at the commit.
 
         Example:
-            async with await client.kv.begin("{a}") as txn:
+            async with client.kv.transaction("{a}") as txn:
                 await txn.delete("{a}1")
         """
         given = self._here(options or DeleteOptions())
@@ -128,7 +131,7 @@ class Transaction:
         """Adds to a counter at the commit.
 
         Example:
-            async with await client.kv.begin("{a}") as txn:
+            async with client.kv.transaction("{a}") as txn:
                 await txn.incr("{a}visits")
         """
         await self._write(
@@ -143,7 +146,7 @@ class Transaction:
         Raises NotFoundError when the key does not exist.
 
         Example:
-            async with await client.kv.begin("{a}") as txn:
+            async with client.kv.transaction("{a}") as txn:
                 await txn.put("{a}1", b"one")
                 await txn.expire("{a}1", 60_000)
         """
@@ -158,7 +161,7 @@ class Transaction:
         """Whether a key exists, as the transaction sees it.
 
         Example:
-            async with await client.kv.begin("{a}") as txn:
+            async with client.kv.transaction("{a}") as txn:
                 print(await txn.exists("{a}1"))  # False
         """
         body = wire.KvExists(self._namespace, self._key(key), txn=self._id)
@@ -201,6 +204,7 @@ class Transaction:
             print((await txn.commit()).op_count)  # 1
         """
         self._check_open()
+        self._commit_asked = True
         try:
             result = await self._write(TxnCommit(self._namespace, None, self._id))
         except FloError as error:
@@ -239,16 +243,12 @@ class Transaction:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._ended:
+        # A commit that got no answer may be done, or be said again after the block.
+        if self._commit_asked:
             return
-        if error is None:
-            await self.commit()
-            return
-        try:
+        # It will be forgotten anyway; what the program was doing says more.
+        with suppress(FloError):
             await self.rollback()
-        except FloError:
-            # It will be forgotten anyway; what the program was doing says more.
-            return
 
     def _key(self, key: str | bytes) -> bytes:
         self._check_open()

@@ -12,7 +12,14 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import cast
 
 from flo._caller import Caller
-from flo._checks import block_ms_of, count_of, limit_of, positive, seqs_of
+from flo._checks import (
+    block_ms_of,
+    count_of,
+    lease_ms_of,
+    limit_of,
+    seqs_of,
+    within_if_given,
+)
 from flo._names import decode_key, encode_key, encode_namespace, encode_prefix
 from flo._queue_items import item_of, steps_of
 from flo.queue_types import (
@@ -34,6 +41,7 @@ from flo.queue_types import (
     QueueTouchOptions,
 )
 from flo.wire import queue_messages as wire
+from flo.wire.limits import QUEUE_ATTEMPTS_MAX
 from flo.wire.messages import Body, Result
 
 _FOLLOW_BLOCK_MS = 30_000
@@ -129,7 +137,7 @@ class QueueOperations:
         options = options or DequeueOptions()
         wait_ms = block_ms_of(options.block_ms)
         namespace, name = self._place(queue, options.namespace)
-        visibility_ms = positive("visibility_ms", options.visibility_ms)
+        visibility_ms = lease_ms_of("visibility_ms", options.visibility_ms)
         body = wire.QueueDequeue(namespace, name, count_of(count), wait_ms, visibility_ms)
         caller = self._caller()
         result = await caller.call(
@@ -217,7 +225,7 @@ class QueueOperations:
         """
         options = options or QueueTouchOptions()
         namespace, name = self._place(queue, options.namespace)
-        extend_ms = positive("extend_ms", options.extend_ms)
+        extend_ms = lease_ms_of("extend_ms", options.extend_ms)
         body = wire.QueueTouch(namespace, name, seqs_of(seqs), extend_ms)
         await self._write(body, name, timeout_ms)
 
@@ -344,8 +352,8 @@ class QueueOperations:
             namespace,
             name,
             delivery,
-            positive("visibility_ms", options.visibility_ms),
-            positive("max_attempts", options.max_attempts),
+            lease_ms_of("visibility_ms", options.visibility_ms),
+            within_if_given("max_attempts", options.max_attempts, 1, QUEUE_ATTEMPTS_MAX),
         )
         await self._write(body, name, timeout_ms)
 

@@ -10,13 +10,15 @@ Every operation may be given `timeout_ms`, else the client's counts. All raise `
 from collections.abc import AsyncGenerator, Iterable
 from typing import cast
 
-from flo._checks import block_ms_of, limit_of
+from flo._checks import block_ms_of, limit_of, within
 from flo._names import decode_key, encode_prefix, encode_text
 from flo._stream_forms import (
     id_of,
     item_of,
+    partition_of,
     read_result,
     records_limit,
+    retention_of,
     steps_of,
     wire_id,
 )
@@ -41,6 +43,7 @@ from flo.stream_types import (
     StreamTrimResult,
 )
 from flo.wire import stream_messages as wire
+from flo.wire.limits import RETENTION_AGE_S_MAX, STREAM_PARTITIONS_MAX
 from flo.wire.messages import Deleted
 
 _FOLLOW_BLOCK_MS = 30_000
@@ -123,7 +126,7 @@ class StreamOperations(GroupOperations):
             wire_id(options.start),
             wire_id(options.end),
             options.tail,
-            options.partition,
+            partition_of(options.partition),
             records_limit(options.count),
             wait_ms,
         )
@@ -225,8 +228,8 @@ class StreamOperations(GroupOperations):
         """
         options = options or StreamCreateOptions()
         namespace, name = self._place(stream, options.namespace)
-        bounds = wire.Retention(options.max_len, options.max_age_seconds, options.max_bytes)
-        body = wire.StreamCreate(namespace, name, options.partitions, bounds)
+        partitions = within("partitions", options.partitions, 1, STREAM_PARTITIONS_MAX)
+        body = wire.StreamCreate(namespace, name, partitions, retention_of(options))
         await self._write(body, name, timeout_ms)
 
     async def alter(
@@ -243,8 +246,8 @@ class StreamOperations(GroupOperations):
             await client.stream.alter("events", StreamAlterOptions(max_age_seconds=86_400))
         """
         namespace, name = self._place(stream, options.namespace)
-        bounds = wire.Retention(options.max_len, options.max_age_seconds, options.max_bytes)
-        await self._write(wire.StreamAlter(namespace, name, bounds), name, timeout_ms)
+        body = wire.StreamAlter(namespace, name, retention_of(options))
+        await self._write(body, name, timeout_ms)
 
     async def delete(
         self,
@@ -276,9 +279,10 @@ class StreamOperations(GroupOperations):
         namespace, name = self._place(stream, options.namespace)
         key = options.partition_key
         encoded = encode_text(key, "partition_key") if isinstance(key, str) else key
+        partition = partition_of(options.partition)
         ids: list[StreamID] = []
         for batch in steps_of([item_of(item) for item in items]):
-            body = wire.StreamAppend(namespace, name, batch, options.partition, encoded)
+            body = wire.StreamAppend(namespace, name, batch, partition, encoded)
             result = await self._write(body, name, timeout_ms)
             time, sequence = cast(wire.Appended, result).id
             ids += (StreamID(time, sequence + place) for place in range(len(batch)))
@@ -315,3 +319,4 @@ def _check_bounds(options: StreamTrimOptions) -> None:
         raise ValidationError("trim: give before, max_len, max_age_seconds or max_bytes")
     if any(bound is not None and bound < 1 for bound in bounds):
         raise ValidationError("trim: a bound is at least 1; delete removes a whole stream")
+    within("max_age_seconds", options.max_age_seconds or 0, 0, RETENTION_AGE_S_MAX)

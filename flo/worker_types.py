@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, cast
 
-from flo._checks import block_ms_of
+from flo._checks import block_ms_of, within
 from flo.exceptions import ValidationError
 from flo.stream_types import StreamID, StreamRecord
+from flo.wire.limits import LEASE_MS_MAX, READ_LIMIT_MAX
 
 WORKER_BLOCK_MS_DEFAULT = 30_000
 
@@ -32,16 +33,12 @@ class StreamWorkerOptions:
     def __post_init__(self) -> None:
         self.block_ms = block_ms_of(self.block_ms) or WORKER_BLOCK_MS_DEFAULT
         for name, number in (("concurrency", self.concurrency), ("batch_size", self.batch_size)):
-            if not 1 <= number <= 1000:
-                raise ValidationError(f"{name} of {number}: 1 to 1000")
+            within(name, number, 1, READ_LIMIT_MAX)
         if not self.message_timeout > 0:
             raise ValidationError(
                 f"message_timeout of {self.message_timeout}: it must be more than 0"
             )
-        if self.claim_min_idle_ms < 0:
-            raise ValidationError(
-                f"claim_min_idle_ms of {self.claim_min_idle_ms}: it must not be negative"
-            )
+        within("claim_min_idle_ms", self.claim_min_idle_ms, 0, LEASE_MS_MAX)
 
 
 @dataclass

@@ -29,6 +29,7 @@ CLASSES = (
     Row("flo.client", "FloClient", "flo.sync._client"),
     Row("flo.kv", "KVOperations", "flo.sync._kv"),
     Row("flo.kv_txn", "Transaction", "flo.sync._kv_txn"),
+    Row("flo.kv_txn_block", "TransactionBlock", "flo.sync._kv_txn_block"),
     Row("flo.queue", "QueueOperations", "flo.sync._queue"),
     Row("flo.streams", "StreamOperations", "flo.sync._streams"),
 )
@@ -36,7 +37,7 @@ CLASSES = (
 RUN_BY = {"connect": "open", "reconnect": "open", "close": "close"}
 """Methods that begin or end the client's thread, and what of the runner runs them."""
 
-ANY_THREAD = {"get_namespace", "health", "with_namespace"}
+ANY_THREAD = {"get_namespace", "health", "transaction", "with_namespace"}
 """Plain methods that any thread may call; others are called in the loop's thread."""
 
 NO_TWIN = {"new_stream_worker"}
@@ -107,9 +108,8 @@ _ROOT_METHODS = """
 """
 
 _CONTEXT_METHODS = """
-    def __enter__(self) -> "{name}":
-        self._runner.run(self._wrapped.__aenter__())
-        return self
+    def __enter__(self) -> {entered}:
+        {enter}
 
     def __exit__(
         self,
@@ -166,8 +166,9 @@ class _Twin:
         lines += [self._method(each) for each in public if each.name not in NO_TWIN]
         if is_root:
             lines.append(_ROOT_METHODS.format(name=cls.name, members=self._members(cls)))
-        elif any(method.name == "__aexit__" for method in methods):
-            lines.append(_CONTEXT_METHODS.format(name=cls.name))
+        for method in methods:
+            if method.name == "__aenter__" and not is_root:
+                lines.append(self._context_methods(method))
         body = "\n".join(lines)
         title = f"The blocking twin of `{self.row.module}.{self.row.name}`."
         header = _HEADER.format(title=title, source=self.row.module.replace(".", "/") + ".py")
@@ -243,6 +244,20 @@ class _Twin:
             call = f"{returned}({call}, self._runner)"
         lines.append(f"        {call}" if returned == "None" else f"        return {call}")
         return "\n".join(lines)
+
+    def _context_methods(self, enter: Function) -> str:
+        """Of a class whose block gets itself, or a thing of another class of the table."""
+        entered = "" if enter.returns is None else ast.unparse(enter.returns).strip("'")
+        run = "self._runner.run(self._wrapped.__aenter__())"
+        if entered == self.row.name:
+            return _CONTEXT_METHODS.format(
+                entered=f'"{entered}"', enter=f"{run}\n        return self"
+            )
+        if not any(entered == row.name for row in self.rows):
+            raise GenerateError(f"{self.row.name}.__aenter__ returns {entered}")
+        self.used.add(entered)
+        given = f"return {entered}({run}, self._runner)"
+        return _CONTEXT_METHODS.format(entered=entered, enter=given)
 
     def _signature(self, method: Function) -> str:
         arguments, returns = method.args, method.returns

@@ -111,7 +111,7 @@ def set_key(
 
     async def work(client: FloClient) -> int:
         if txn is not None:
-            await client.kv.transaction(txn).put(key, stored_value, put)
+            await client.kv.resume(txn).put(key, stored_value, put)
             return kv_txn.print_held(settings, key, txn)
         stored = await client.kv.put(key, stored_value, put)
         document = {"key": key, "version": stored.version}
@@ -176,7 +176,7 @@ def get_key(settings: Settings, key: str, **options: Unpack[_GetOptions]) -> Non
 
 async def _get(client: FloClient, key: str, options: _GetOptions) -> GetResult | None:
     if options["txn"] is not None:
-        return await client.kv.transaction(options["txn"]).get(key)
+        return await client.kv.resume(options["txn"]).get(key)
     wanted = GetOptions(
         wait_ms=options["block"] or options["wait"],
         wait_for=WaitFor.CHANGE if options["wait"] else WaitFor.EXISTS,
@@ -232,7 +232,7 @@ def delete_key(settings: Settings, key: str, *, cas: int | None, txn: int | None
 
     async def work(client: FloClient) -> int:
         if txn is not None:
-            await client.kv.transaction(txn).delete(key, DeleteOptions(cas_version=cas))
+            await client.kv.resume(txn).delete(key, DeleteOptions(cas_version=cas))
             return kv_txn.print_held(settings, key, txn)
         deleted = await client.kv.delete(key, DeleteOptions(cas_version=cas))
         if settings.output_format == "json":
@@ -300,7 +300,7 @@ def key_exists(settings: Settings, key: str, *, txn: int | None, stale: bool) ->
         if txn is None:
             exists = await client.kv.exists(key, KVExistsOptions(stale=stale))
         else:
-            exists = await client.kv.transaction(txn).exists(key)
+            exists = await client.kv.resume(txn).exists(key)
         document = {"key": key, "exists": exists}
         output.print_result(document, "true" if exists else "false", settings.output_format)
         return EXIT_OK if exists else EXIT_NO

@@ -57,9 +57,10 @@ def commit(settings: Settings, txn: int) -> None:
     """
 
     async def work(client: FloClient) -> int:
-        done = await client.kv.transaction(txn).commit()
+        done = await client.kv.resume(txn).commit()
         document = {"txn": str(txn), "operations": done.op_count, "version": done.commit_index}
-        text = f"committed {done.op_count} operations, version {done.commit_index}"
+        operations = "1 operation" if done.op_count == 1 else f"{done.op_count} operations"
+        text = f"committed {operations}, version {done.commit_index}"
         output.print_result(document, text, settings.output_format)
         return EXIT_OK
 
@@ -81,7 +82,7 @@ def rollback(settings: Settings, txn: int) -> None:
     """
 
     async def work(client: FloClient) -> int:
-        await client.kv.transaction(txn).rollback()
+        await client.kv.resume(txn).rollback()
         output.print_result({"txn": str(txn)}, "rolled back", settings.output_format)
         return EXIT_OK
 

@@ -30,7 +30,7 @@ def increment(settings: Settings, key: str, *, by: int, txn: int | None) -> None
 
     async def work(client: FloClient) -> int:
         if txn is not None:
-            await client.kv.transaction(txn).incr(key, by)
+            await client.kv.resume(txn).incr(key, by)
             return kv_txn.print_held(settings, key, txn)
         counter = await client.kv.incr(key, KVIncrOptions(delta=by))
         document = {"key": key, "value": counter.value, "version": counter.version}
@@ -81,7 +81,7 @@ def _expire(settings: Settings, key: str, ttl_ms: int, txn: int | None) -> None:
     async def work(client: FloClient) -> int:
         try:
             if txn is not None:
-                await client.kv.transaction(txn).expire(key, ttl_ms)
+                await client.kv.resume(txn).expire(key, ttl_ms)
                 return kv_txn.print_held(settings, key, txn)
             await client.kv.expire(key, ttl_ms)
         except NoSuchTransactionError:

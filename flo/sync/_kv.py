@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from flo.kv import KVOperations as AsyncKVOperations
 from flo.sync._kv_txn import Transaction
+from flo.sync._kv_txn_block import TransactionBlock
 from flo.sync._runner import Runner
 from flo.types import (
     DeleteOptions,
@@ -214,34 +215,52 @@ class KVOperations:
         """
         return self._runner.run(self._wrapped.exists(key, options, timeout_ms=timeout_ms))
 
-    def begin(self, routing_key: str | bytes, *, timeout_ms: float | None = None) -> Transaction:
-        """Begins a transaction on keys that live where `routing_key` does; see `flo.kv_txn`.
+    def transaction(
+        self, routing_key: str | bytes, *, timeout_ms: float | None = None
+    ) -> TransactionBlock:
+        """A block that is a transaction on keys that live where `routing_key` does.
 
-        As a context manager it commits at the end of its block, and rolls back after an exception.
+        It begins with the block, commits at its end, and rolls back after an exception. What
+        `begin` and `commit` raise comes out of the block: after a ConflictError nothing was
+        changed. `timeout_ms` is that of `begin`. One call makes one transaction.
+
+        Example:
+            with client.kv.transaction("{order:7}") as txn:
+                txn.put("{order:7}:state", b"paid")
+                txn.incr("{order:7}:payments")
+        """
+        return TransactionBlock(
+            self._wrapped.transaction(routing_key, timeout_ms=timeout_ms), self._runner
+        )
+
+    def begin(self, routing_key: str | bytes, *, timeout_ms: float | None = None) -> Transaction:
+        """Begins a transaction that lasts until `commit` or `rollback`; see `flo.kv_txn`.
+
+        As a context manager it rolls back at the end of its block, unless `commit` was called;
+        `transaction` is the block that commits.
 
         Example:
             with client.kv.begin("{order:7}") as txn:
                 txn.put("{order:7}:state", b"paid")
-                txn.incr("{order:7}:payments")
+                txn.commit()
         """
         return Transaction(
             self._runner.run(self._wrapped.begin(routing_key, timeout_ms=timeout_ms)), self._runner
         )
 
-    def transaction(self, txn_id: int) -> Transaction:
+    def resume(self, txn_id: int) -> Transaction:
         """An open transaction by its id: what another connection or program has begun.
 
         Nothing is sent: whether it is still open shows with its first operation. Its namespace is
-        this client's. Raises NoSuchTransactionError for a number that is no id in this cluster.
+        this client's. As a context manager it is as one from `begin`. Raises
+        NoSuchTransactionError for a number that is no id in this cluster.
 
         Example:
             begun = client.kv.begin("{order:7}")
-            client.kv.transaction(begun.id).put("{order:7}:state", b"paid")
-            print((client.kv.transaction(begun.id).commit()).op_count)  # 1
+            client.kv.resume(begun.id).put("{order:7}:state", b"paid")
+            print((client.kv.resume(begun.id).commit()).op_count)  # 1
         """
-        return Transaction(
-            self._runner.call(lambda: self._wrapped.transaction(txn_id)), self._runner
-        )
+        return Transaction(self._runner.call(lambda: self._wrapped.resume(txn_id)), self._runner)
 
     def history(
         self,

@@ -19,12 +19,13 @@ from flo.types import (
 
 
 class Transaction:
-    """An open transaction, from `client.kv.begin` or `client.kv.transaction`.
+    """An open transaction, from `client.kv.transaction`, `client.kv.begin` or `client.kv.resume`.
 
-    As a context manager it commits at the end of its block, and rolls back after an exception.
+    As a context manager itself, as `begin` and `resume` give it, it rolls back at the end of its
+    block unless `commit` was called.
 
     Example:
-        with client.kv.begin("{order:7}") as txn:
+        with client.kv.transaction("{order:7}") as txn:
             txn.put("{order:7}state", b"paid")
             txn.incr("{order:7}payments")
     """
@@ -55,7 +56,7 @@ class Transaction:
         another partition.
 
         Example:
-            with client.kv.begin("{a}") as txn:
+            with client.kv.transaction("{a}") as txn:
                 txn.put("{a}1", b"one")
         """
         return self._runner.run(self._wrapped.put(key, value, options))
@@ -64,7 +65,7 @@ class Transaction:
         """Reads a value: what the transaction has stored itself, with version 0, or the present.
 
         Example:
-            with client.kv.begin("{a}") as txn:
+            with client.kv.transaction("{a}") as txn:
                 found = txn.get("{a}1")
         """
         return self._runner.run(self._wrapped.get(key))
@@ -73,7 +74,7 @@ class Transaction:
         """Removes a key at the commit.
 
         Example:
-            with client.kv.begin("{a}") as txn:
+            with client.kv.transaction("{a}") as txn:
                 txn.delete("{a}1")
         """
         self._runner.run(self._wrapped.delete(key, options))
@@ -82,7 +83,7 @@ class Transaction:
         """Adds to a counter at the commit.
 
         Example:
-            with client.kv.begin("{a}") as txn:
+            with client.kv.transaction("{a}") as txn:
                 txn.incr("{a}visits")
         """
         self._runner.run(self._wrapped.incr(key, delta))
@@ -93,7 +94,7 @@ class Transaction:
         Raises NotFoundError when the key does not exist.
 
         Example:
-            with client.kv.begin("{a}") as txn:
+            with client.kv.transaction("{a}") as txn:
                 txn.put("{a}1", b"one")
                 txn.expire("{a}1", 60_000)
         """
@@ -103,7 +104,7 @@ class Transaction:
         """Whether a key exists, as the transaction sees it.
 
         Example:
-            with client.kv.begin("{a}") as txn:
+            with client.kv.transaction("{a}") as txn:
                 print(txn.exists("{a}1"))  # False
         """
         return self._runner.run(self._wrapped.exists(key))

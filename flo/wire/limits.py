@@ -42,6 +42,15 @@ QUEUE_LIST_LIMIT_MAX = 1000
 QUEUE_BATCH_ITEMS_MAX = 1000
 # As many as a queue keeps dead letters.
 QUEUE_SEQUENCES_MAX = 10_000
+QUEUE_ATTEMPTS_MAX = 0xFFFF
+# Of one ack, nack or touch of a group.
+GROUP_IDS_MAX = 10_000
+GROUP_DELIVERIES_MAX = 0xFF
+GROUP_STANDBYS_MAX = 0xFFFF
+# Of leases and the time-outs of groups, whose fields have four bytes.
+LEASE_MS_MAX = 0xFFFF_FFFF
+RETENTION_MAX = 0xFFFF_FFFF_FFFF_FFFF
+RETENTION_AGE_S_MAX = TTL_MS_MAX // 1000
 
 
 def check_namespace(namespace: bytes) -> None:

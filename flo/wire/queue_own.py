@@ -31,6 +31,8 @@ from flo.wire.fields import (
     u64,
 )
 from flo.wire.limits import (
+    LEASE_MS_MAX,
+    QUEUE_ATTEMPTS_MAX,
     QUEUE_BATCH_ITEMS_MAX,
     QUEUE_LIST_LIMIT_MAX,
     V1_CURSOR_BYTES_MAX,
@@ -57,9 +59,6 @@ from flo.wire.queue_messages import (
     QueueStats,
     QueueSummary,
 )
-
-_ATTEMPTS_MAX = 0xFFFF
-_VISIBILITY_MS_MAX = 0xFFFF_FFFF
 
 
 def _decode_batch(payload: Payload, value_bytes_max: int) -> QueueEnqueueBatch:
@@ -155,11 +154,9 @@ def _decode_configure(payload: Payload, _value_bytes_max: int) -> QueueConfigure
     if delivery is not None:
         check_range("delivery", delivery, least=DELIVERY_LEASE, most=DELIVERY_CONSUME)
     if visibility_ms is not None:
-        check_range(
-            "visibility timeout in milliseconds", visibility_ms, least=1, most=_VISIBILITY_MS_MAX
-        )
+        check_range("visibility timeout in milliseconds", visibility_ms, least=1, most=LEASE_MS_MAX)
     if max_attempts is not None:
-        check_range("number of attempts", max_attempts, least=1, most=_ATTEMPTS_MAX)
+        check_range("number of attempts", max_attempts, least=1, most=QUEUE_ATTEMPTS_MAX)
     return QueueConfigure(payload.namespace, payload.key, delivery, visibility_ms, max_attempts)
 
 

@@ -19,7 +19,7 @@ from flo.wire.limits import (
     APPEND_RECORDS_MAX,
     GROUP_NAME_BYTES_MAX,
     READ_LIMIT_MAX,
-    TTL_MS_MAX,
+    RETENTION_AGE_S_MAX,
     check_length,
     check_range,
     check_wait_ms,
@@ -129,7 +129,7 @@ def retention_of(options: tlv.Options) -> Retention:
 
 def check_age_s(age_s: int | None) -> int | None:
     if age_s is not None:
-        check_range("age in seconds", age_s, least=0, most=TTL_MS_MAX // 1000)
+        check_range("age in seconds", age_s, least=0, most=RETENTION_AGE_S_MAX)
     return age_s
 
 

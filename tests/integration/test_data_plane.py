@@ -60,7 +60,7 @@ class TestTransactions:
     async def test_commit(self, nodes: EmbeddedCluster, namespace: str) -> None:
         async with nodes.client(namespace) as client:
             await client.kv.put("{a}old", b"x")
-            async with await client.kv.begin("{a}") as txn:
+            async with client.kv.transaction("{a}") as txn:
                 await txn.put("{a}1", b"one")
                 await txn.incr("{a}n", 4)
                 await txn.incr("{a}n")
@@ -75,14 +75,19 @@ class TestTransactions:
 
     async def test_rollback(self, nodes: EmbeddedCluster, namespace: str) -> None:
         async with nodes.client(namespace) as client:
-            txn = await client.kv.begin("{a}")
-            await txn.put("{a}1", b"one")
-            with pytest.raises(ZeroDivisionError):
-                async with txn:
+
+            async def fail() -> None:
+                async with client.kv.transaction("{a}") as txn:
+                    await txn.put("{a}1", b"one")
                     raise ZeroDivisionError
+
+            with pytest.raises(ZeroDivisionError):
+                await fail()
+            async with await client.kv.begin("{a}") as txn:
+                await txn.put("{a}1", b"one")
             assert await values_of(client, "{a}1") == [None]
             with pytest.raises(NoSuchTransactionError):
-                await client.kv.transaction(txn.id).get("{a}1")
+                await client.kv.resume(txn.id).get("{a}1")
 
     async def test_conflict(self, nodes: EmbeddedCluster, namespace: str) -> None:
         """A condition that held when it was given is tested again at the commit."""
@@ -100,7 +105,7 @@ class TestTransactions:
 
     async def test_limits(self, nodes: EmbeddedCluster, namespace: str) -> None:
         async with nodes.client(namespace) as client:
-            async with await client.kv.begin("{a}") as txn:
+            async with client.kv.transaction("{a}") as txn:
                 elsewhere = [txn.get(f"{{{number}}}b") for number in range(40)]
                 found = await asyncio.gather(*elsewhere, return_exceptions=True)
                 assert {type(each) for each in found} == {type(None), CrossShardError}
@@ -113,7 +118,7 @@ class TestTransactions:
     async def test_blocking(self, nodes: EmbeddedCluster, namespace: str) -> None:
         def use() -> bytes | None:
             with sync.FloClient(nodes.endpoints, namespace=namespace) as client:
-                with client.kv.begin("{a}") as txn:
+                with client.kv.transaction("{a}") as txn:
                     txn.put("{a}1", b"one")
                 found = client.kv.get("{a}1")
                 return None if found is None else found.value

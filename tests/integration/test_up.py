@@ -40,14 +40,16 @@ def free_base_port() -> int:
 class Up:
     """A running `flo up`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, *, until: str = "Ctrl-C", stderr: int | None = None
+    ) -> None:
         self.base_port = free_base_port()
         self.directory = directory
         command = [sys.executable, "-m", "flo.cli", "up", "--data-dir", str(directory)]
         command += ["--base-port", str(self.base_port)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
         self.lines: list[str] = []
-        self.wait_for("Ctrl-C")
+        self.wait_for(until)
 
     def wait_for(self, text: str) -> None:
         """Reads what it prints until `text` is there."""
@@ -118,6 +120,23 @@ def test_stopped_and_started_again_it_keeps_the_data(up: Up) -> None:
         assert again.flo("kv", "get", "kept", node=2).stdout.rstrip("\n") == "yes"
     finally:
         again.stop()
+
+
+def test_it_goes_on_quietly_when_nobody_reads_its_lines(tmp_path: Path) -> None:
+    up = Up(tmp_path / "cluster", until="starting", stderr=subprocess.PIPE)
+    assert up.process.stdout is not None
+    up.process.stdout.close()
+    try:
+        while up.flo("kv", "set", "greeting", "hello").returncode:
+            assert up.process.poll() is None, "it ended"
+        up.process.send_signal(signal.SIGINT)
+        assert up.process.stderr is not None
+        with up.process.stderr as errors:
+            assert errors.read() == ""
+        assert up.process.wait() == 0
+    finally:
+        up.process.kill()
+        up.process.wait()
 
 
 def test_no_node_outlives_a_killed_parent(up: Up) -> None:

@@ -16,7 +16,7 @@ from flo.cli.up import checks
 from flo.cli.up.accompany import Company
 from flo.cli.up.children import HOST, Child
 from flo.cli.up.errors import UpError
-from flo.cli.up.screens import PlainScreen, Screen
+from flo.cli.up.screens import PlainScreen, Screen, print_line
 from flo.exceptions import FloError
 
 NODES_MAX = 99
@@ -102,7 +102,7 @@ async def _up(children: Sequence[Child], arguments: Sequence[str], *, plain: boo
     try:
         await _run(children, arguments, plain=plain)
     except asyncio.CancelledError:
-        click.echo("stopped")
+        print_line("stopped")
 
 
 async def _run(children: Sequence[Child], arguments: Sequence[str], *, plain: bool) -> None:
@@ -120,7 +120,7 @@ async def _run(children: Sequence[Child], arguments: Sequence[str], *, plain: bo
                 watches.append(loop.create_task(child.watch(company.news)))
             await company.run()
     except asyncio.CancelledError:
-        click.echo("stopping all nodes (Ctrl-C again kills them) ...")
+        print_line("stopping all nodes (Ctrl-C again kills them) ...")
         raise
     finally:
         await asyncio.gather(*(child.stop() for child in started), *watches)

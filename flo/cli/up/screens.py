@@ -1,5 +1,7 @@
 """Where `flo up` says what happens: plain lines, or a live table on a terminal."""
 
+import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -27,6 +29,17 @@ class Screen(Protocol):
         ...
 
 
+def print_line(line: str) -> None:
+    """A line to stdout, as long as anybody reads it: as in `flo up | head -1`, the nodes go on."""
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        # What comes later, and what is left in the buffer, goes nowhere.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 class PlainScreen:
     """Lines only; of the picture nothing but what the start waits for, and that not too often."""
 
@@ -42,7 +55,7 @@ class PlainScreen:
         pass
 
     def say(self, line: str) -> None:
-        click.echo(line)
+        print_line(line)
 
     def show(self, picture: Picture) -> None:
         now_s = self._clock()

@@ -88,11 +88,11 @@ async def a_block_that_fails_rolls_back(cluster: Cluster) -> Seen:
         return [raised, await text_of(client, "user:1:name"), await _ended(txn)]
 
 
-async def a_block_that_says_nothing(cluster: Cluster) -> Seen:
+async def a_block_that_says_nothing_rolls_back(cluster: Cluster) -> Seen:
     async with cluster.client() as client:
         async with await client.kv.begin(HOME) as txn:
             await txn.put("user:1:name", b"Ada")
-        return await text_of(client, "user:1:name")
+        return [await text_of(client, "user:1:name"), await _ended(txn)]
 
 
 async def conditions_are_tested_when_sent(cluster: Cluster) -> Seen:

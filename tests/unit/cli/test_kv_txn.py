@@ -38,7 +38,7 @@ def test_a_delete_is_held_back_too(live: Live) -> None:
     assert missing["message"] == "no such key: {o}a"
     assert live("kv", "exists", "{o}a", "--txn", txn).exit_code == 1
     assert live.text("kv", "get", "{o}a") == "1"
-    assert live.text("kv", "commit", txn).startswith("committed 1 operations, version ")
+    assert live.text("kv", "commit", txn).startswith("committed 1 operation, version ")
     assert live("kv", "get", "{o}a").exit_code == 1
 
 

@@ -178,3 +178,20 @@ def test_what_a_call_gives_is_a_twin_too(tmp_path: Path) -> None:
         "self._runner.run(self._wrapped.__aexit__(kind, error, traceback))"
         in found[Path("sync_parts.py")]
     )
+
+
+def test_what_a_block_gets_is_a_twin_too(tmp_path: Path) -> None:
+    (tmp_path / "parts.py").write_text('class Part:\n    """A part."""\n')
+    source = (
+        'from parts import Part\n\n\nclass Block:\n    """A block."""\n\n'
+        "    async def __aenter__(self) -> Part: ...\n"
+        "    async def __aexit__(self, *_: object) -> None: ...\n"
+    )
+    (tmp_path / "blocks.py").write_text(source)
+    block, part = Row("blocks", "Block", "sync_blocks"), Row("parts", "Part", "sync_parts")
+    text = generate((block, part), tmp_path)[Path("sync_blocks.py")]
+    assert "from sync_parts import Part" in text
+    assert "def __enter__(self) -> Part:" in text
+    assert "return Part(self._runner.run(self._wrapped.__aenter__()), self._runner)" in text
+    with pytest.raises(GenerateError, match="__aenter__ returns Part"):
+        generate((block,), tmp_path)

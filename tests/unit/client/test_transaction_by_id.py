@@ -1,4 +1,4 @@
-"""`client.kv.transaction`: a transaction that somebody else has begun."""
+"""`client.kv.resume`: a transaction that somebody else has begun."""
 
 import pytest
 
@@ -14,7 +14,7 @@ TXN = 2 << 48 | 7 << 24 | 1
 async def test_it_is_used_where_its_id_says() -> None:
     async with scripted() as there:
         there.answers |= {wire.KvPut: wire.Stored(None), TxnCommit: TxnCommitted(40, 1)}
-        txn = there.client.with_namespace("orders").kv.transaction(TXN)
+        txn = there.client.with_namespace("orders").kv.resume(TXN)
         assert (txn.id, txn.pinned_hash) == (TXN, 0)
         await txn.put("{a}1", b"one")
         assert there.last() == wire.KvPut(b"orders", b"{a}1", b"one", txn=TXN)
@@ -27,11 +27,11 @@ async def test_it_is_used_where_its_id_says() -> None:
 async def test_a_number_that_is_no_id() -> None:
     async with scripted() as there:
         with pytest.raises(NoSuchTransactionError, match="there is no transaction") as refused:
-            there.client.kv.transaction(1 << 63)
+            there.client.kv.resume(1 << 63)
         assert (refused.value.code, refused.value.outcome) == (
             "NO_SUCH_TRANSACTION",
             "not_applied",
         )
         for number in (0, -1, 1 << 64):
             with pytest.raises(ValidationError):
-                there.client.kv.transaction(number)
+                there.client.kv.resume(number)

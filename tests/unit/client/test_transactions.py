@@ -1,7 +1,9 @@
 """Transactions as they travel, and what ends them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
 
 import pytest
 
@@ -110,28 +112,97 @@ async def test_rollback_may_be_repeated_and_forgotten(there: Scripted) -> None:
 
 
 async def test_the_block_commits(there: Scripted) -> None:
-    async with await begin(there) as txn:
+    block = there.client.kv.transaction("{a}")
+    assert not there.bodies(TxnBegin), "it begins with the block"
+    async with block as txn:
+        assert there.last() == TxnBegin(SPACE, b"{a}")
         await txn.put("{a}1", b"x")
     assert there.last() == TxnCommit(SPACE, None, 7)
-    async with await begin(there) as txn:
+    with pytest.raises(TxnFinishedError):
+        await txn.put("{a}1", b"x")
+
+
+async def test_a_block_that_ended_it_does_nothing_more(there: Scripted) -> None:
+    async with there.client.kv.transaction("{a}") as txn:
         await txn.rollback()
+    assert not there.bodies(TxnCommit)
+    async with there.client.kv.transaction("{a}") as txn:
+        await txn.commit()
     assert len(there.bodies(TxnCommit)) == 1
+    assert len(there.bodies(TxnRollback)) == 1
 
 
-async def test_an_exception_in_the_block_rolls_back(there: Scripted) -> None:
+async def test_a_block_is_entered_once(there: Scripted) -> None:
+    block = there.client.kv.transaction("{a}")
+    async with block:
+        with pytest.raises(ValidationError, match="entered before"):
+            await block.__aenter__()
+    with pytest.raises(ValidationError, match="entered before"):
+        async with block:
+            pytest.fail("the second time")
+    assert len(there.bodies(TxnBegin)) == len(there.bodies(TxnCommit)) == 1
+
+
+async def test_what_the_commit_raises_comes_out_of_the_block(there: Scripted) -> None:
+    there.answers[TxnCommit] = Refusal(Reason.CAS_MISMATCH, Ran.NO, "the version is 9")
+    kept: list[Transaction] = []
+    with pytest.raises(ConflictError):
+        async with there.client.kv.transaction("{a}") as txn:
+            kept.append(txn)
+    await kept[0].rollback()
+    assert not there.bodies(TxnRollback), "it has ended"
+
+
+async def test_what_begin_raises_comes_out_of_the_block(there: Scripted) -> None:
+    with pytest.raises(ValidationError, match="routing key is empty"):
+        async with there.client.kv.transaction(""):
+            pytest.fail("it has begun")
+
+
+async def test_a_block_of_begin_rolls_back_unless_commit_is_called(there: Scripted) -> None:
+    async with await begin(there) as txn:
+        await txn.put("{a}1", b"x")
+    assert there.last() == TxnRollback(SPACE, None, 7)
+    assert not there.bodies(TxnCommit)
+    async with await begin(there) as txn:
+        await txn.commit()
+    async with there.client.kv.resume(9) as txn:
+        await txn.put("{a}1", b"x")
+    assert there.bodies(TxnCommit) == [TxnCommit(SPACE, None, 7)]
+    assert there.bodies(TxnRollback)[1:] == [TxnRollback(SPACE, None, 9)]
+
+
+Block: TypeAlias = AbstractAsyncContextManager[Transaction]
+Begin: TypeAlias = Callable[[FloClient], Awaitable[Block]]
+
+
+async def of_begin(client: FloClient) -> Block:
+    return await client.kv.begin("{a}")
+
+
+async def of_transaction(client: FloClient) -> Block:
+    return client.kv.transaction("{a}")
+
+
+both_blocks = pytest.mark.parametrize("block", [of_begin, of_transaction])
+
+
+@both_blocks
+async def test_an_exception_in_the_block_rolls_back(there: Scripted, block: Begin) -> None:
     there.answers[TxnRollback] = UNKNOWN
     with pytest.raises(ZeroDivisionError):
-        async with await begin(there):
+        async with await block(there.client):
             raise ZeroDivisionError
     assert there.last() == TxnRollback(SPACE, None, 7)
     assert not there.bodies(TxnCommit)
 
 
-async def test_a_cancelled_block_rolls_back(there: Scripted) -> None:
+@both_blocks
+async def test_a_cancelled_block_rolls_back(there: Scripted, block: Begin) -> None:
     entered = asyncio.Event()
 
     async def hang() -> None:
-        async with await begin(there):
+        async with await block(there.client):
             entered.set()
             await asyncio.Event().wait()
 
@@ -145,7 +216,7 @@ async def test_a_cancelled_block_rolls_back(there: Scripted) -> None:
 
 async def test_a_refused_write_leaves_it_open(there: Scripted) -> None:
     there.answers[wire.KvPut] = Refusal(Reason.WRONG_ROUTING_KEY, Ran.NO, "elsewhere")
-    async with await begin(there) as txn:
+    async with there.client.kv.transaction("{a}") as txn:
         with pytest.raises(CrossShardError):
             await txn.put("other", b"")
     assert there.last() == TxnCommit(SPACE, None, 7)
@@ -160,16 +231,25 @@ async def test_a_conflict_at_the_commit_ends_it(there: Scripted) -> None:
         await txn.commit()
 
 
-async def test_a_commit_without_an_answer_may_be_repeated(there: Scripted) -> None:
+@both_blocks
+async def test_a_commit_without_an_answer_may_be_repeated(there: Scripted, block: Begin) -> None:
+    """Also after the block, which does not roll back then."""
     there.answers[TxnCommit] = Hold()
-    async with FloClient(there.node.address, timeout_ms=100) as client:
-        txn = await client.kv.begin("{a}")
-        with pytest.raises(RequestTimeoutError) as caught:
+    kept: list[Transaction] = []
+
+    async def commit_in(block: Block) -> None:
+        async with block as txn:
+            kept.append(txn)
             await txn.commit()
+
+    async with FloClient(there.node.address, timeout_ms=100) as client:
+        with pytest.raises(RequestTimeoutError) as caught:
+            await commit_in(await block(client))
         assert caught.value.outcome == "unknown"
         there.answers[TxnCommit] = TxnCommitted(40, 2)
         there.node.drop_connections()
-        assert (await txn.commit()).commit_index == 40
+        assert (await kept[0].commit()).commit_index == 40
+        assert not there.bodies(TxnRollback)
 
 
 async def test_it_has_one_namespace(there: Scripted) -> None:
@@ -185,13 +265,17 @@ async def test_it_has_one_namespace(there: Scripted) -> None:
 async def test_its_blocking_twin(there: Scripted) -> None:
     def use(endpoint: str) -> None:
         with sync.FloClient(endpoint) as client:
-            with client.kv.begin("{a}") as txn:
+            with client.kv.transaction("{a}") as txn:
                 assert isinstance(txn, sync.Transaction)
                 assert txn.id == 7
                 txn.incr("{a}n")
-            with pytest.raises(ZeroDivisionError), client.kv.begin("{a}"):
+            with pytest.raises(ZeroDivisionError), client.kv.transaction("{a}"):
                 raise ZeroDivisionError
+            with client.kv.begin("{a}") as txn:
+                txn.incr("{a}n")
+            with client.kv.begin("{a}") as txn:
+                txn.commit()
 
     await asyncio.to_thread(use, there.node.address)
-    assert there.bodies(TxnCommit) == [TxnCommit(SPACE, None, 7)]
-    assert there.bodies(TxnRollback) == [TxnRollback(SPACE, None, 7)]
+    assert there.bodies(TxnCommit) == [TxnCommit(SPACE, None, 7)] * 2
+    assert there.bodies(TxnRollback) == [TxnRollback(SPACE, None, 7)] * 2
