@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format generate pytest docs simulate chaos bench clean
+.PHONY: help run test check format generate pytest docs simulate chaos accounts bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -47,7 +47,10 @@ simulate: $(STAMP) ## simulated clusters from fresh seeds (SEEDS=1000, JOBS=2, S
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --jobs $(or $(JOBS),1))
 
 chaos: $(STAMP) ## real nodes under faults, and a verdict (MINUTES=15, SEED=42 for the same faults)
-	@$(BIN)/pytest tests/chaos --long -k test_for_minutes --minutes $(or $(MINUTES),15) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/pytest tests/chaos/test_chaos.py --long -k test_for_minutes --minutes $(or $(MINUTES),15) $(if $(SEED),--seed $(SEED))
+
+accounts: $(STAMP) ## the same for queues, streams and groups: every delivery is accounted for (MINUTES=15, SEED=42)
+	@$(BIN)/pytest tests/chaos/test_accounts.py --long -k test_for_minutes --minutes $(or $(MINUTES),15) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP) ## KV put and get, failover, endurance, recovery, client cost against a cluster that it starts (ARGS="--help")
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,5 +1,5 @@
-"""`python -m bench`: KV put and get, queues, streams and transactions, failover, endurance,
-recovery, and what a call costs the client, against a cluster that it starts.
+"""`python -m bench`: KV put and get, queues, streams and transactions, long queues, failover,
+endurance, recovery, and what a call costs the client, against a cluster that it starts.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from bench.load import Sample, Workload, preload, run_load
 from bench.local_cluster import LocalCluster
 from bench.measured_cluster import MeasuredCluster
 from bench.plot import CannotDrawError, check_can_draw, draw
+from bench.queue_length import QueueLengthPlan, run_queue_length
 from bench.recovery import SCENARIOS, RecoveryPlan, run_recovery
 from bench.report import (
     PageError,
@@ -54,6 +55,8 @@ def main() -> None:
             _write(rows, options.json)
         elif options.workload:
             uvloop.run(_run_workloads(cluster, options))
+        elif options.queue_length:
+            _lengthen(cluster, options)
         elif options.endurance:
             _endure(cluster, options)
         elif options.recovery is not None:
@@ -79,6 +82,21 @@ def _endure(cluster: MeasuredCluster, options: argparse.Namespace) -> None:
         write_between_marks(options.page, "endurance", table)
     if options.plot:
         draw(rows, options.plot)
+
+
+def _lengthen(cluster: MeasuredCluster, options: argparse.Namespace) -> None:
+    plan = QueueLengthPlan(
+        lengths=tuple(options.queue_length),
+        payload_bytes=options.value_bytes,
+        outstanding=(options.outstanding or [QueueLengthPlan.outstanding])[0],
+        warmup_s=options.warmup,
+        seconds=options.seconds,
+        repetitions=options.repetitions,
+    )
+    try:
+        _write(uvloop.run(run_queue_length(cluster, plan)), options.json)
+    except RanDryError:
+        sys.exit("bench: a queue was empty: make it longer, or give less --outstanding")
 
 
 def _refuse_what_cannot_end_well(options: argparse.Namespace) -> None:
@@ -115,7 +133,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--value-bytes", type=int, default=128)
     parser.add_argument(
-        "--outstanding", type=_numbers, help="1,64,512; of --endurance 256 over all partitions"
+        "--outstanding",
+        type=_numbers,
+        help="1,64,512; of --endurance 256 over all partitions, of --queue-length 64",
     )
     parser.add_argument("--operations", type=lambda text: text.split(","), default=["put", "get"])
     parser.add_argument(
@@ -142,6 +162,12 @@ def _parse() -> argparse.Namespace:
         const=10_000,
         metavar="OPERATIONS",
         help="measure the CPU time of clients instead, ours beside others",
+    )
+    parser.add_argument(
+        "--queue-length",
+        type=_numbers,
+        metavar="MESSAGES",
+        help="dequeue and acknowledge with so many in the queue instead: 1000,1000000",
     )
     _add_long_ones(parser)
     return parser.parse_args()

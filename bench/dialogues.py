@@ -34,7 +34,7 @@ from flo.wire.stream_messages import Records, StreamAppend, StreamItem
 Dialogue: TypeAlias = Generator[Body, Result, None]
 """One operation: it yields requests, and is sent their answers."""
 
-_NAMESPACE = b"bench"
+NAMESPACE = b"bench"
 _GROUP, _CONSUMER = b"group", b"consumer"
 _LEASE_MS = 300_000
 _TXN_WRITES, _TXN_KEYS = 3, 10_000
@@ -57,42 +57,42 @@ class Operation(NamedTuple):
 
 
 def _enqueue(name: bytes, payload: bytes) -> Dialogue:
-    yield QueueEnqueue(_NAMESPACE, name, payload)
+    yield QueueEnqueue(NAMESPACE, name, payload)
 
 
 def _append(name: bytes, payload: bytes) -> Dialogue:
-    yield StreamAppend(_NAMESPACE, name, (StreamItem(payload),))
+    yield StreamAppend(NAMESPACE, name, (StreamItem(payload),))
 
 
 def _dequeue(size: int, name: bytes, _payload: bytes) -> Dialogue:
-    answer = yield QueueDequeue(_NAMESPACE, name, size, 0, _LEASE_MS)
+    answer = yield QueueDequeue(NAMESPACE, name, size, 0, _LEASE_MS)
     taken = cast(QueueMessages, answer).messages
     if not taken:
         raise RanDryError
-    yield QueueAck(_NAMESPACE, name, tuple(message.sequence for message in taken))
+    yield QueueAck(NAMESPACE, name, tuple(message.sequence for message in taken))
 
 
 def _group(size: int, name: bytes, _payload: bytes) -> Dialogue:
-    answer = yield GroupRead(_NAMESPACE, name, _GROUP, _CONSUMER, size)
+    answer = yield GroupRead(NAMESPACE, name, _GROUP, _CONSUMER, size)
     taken = cast(Records, answer).records
     if not taken:
         raise RanDryError
-    yield GroupAck(_NAMESPACE, name, _GROUP, _CONSUMER, tuple(record.id for record in taken))
+    yield GroupAck(NAMESPACE, name, _GROUP, _CONSUMER, tuple(record.id for record in taken))
 
 
 def _transaction(rng: Random, name: bytes, payload: bytes) -> Dialogue:
-    txn = cast(TxnBegun, (yield TxnBegin(_NAMESPACE, name))).txn
+    txn = cast(TxnBegun, (yield TxnBegin(NAMESPACE, name))).txn
     for number in rng.sample(range(_TXN_KEYS), _TXN_WRITES):
-        yield KvPut(_NAMESPACE, b"%s%d" % (name, number), payload, txn=txn)
-    yield TxnCommit(_NAMESPACE, name, txn)
+        yield KvPut(NAMESPACE, b"%s%d" % (name, number), payload, txn=txn)
+    yield TxnCommit(NAMESPACE, name, txn)
 
 
 def _messages(name: bytes, payload: bytes, count: int) -> Body:
-    return QueueEnqueueBatch(_NAMESPACE, name, (QueueItem(payload),) * count)
+    return QueueEnqueueBatch(NAMESPACE, name, (QueueItem(payload),) * count)
 
 
 def _records(name: bytes, payload: bytes, count: int) -> Body:
-    return StreamAppend(_NAMESPACE, name, (StreamItem(payload),) * count)
+    return StreamAppend(NAMESPACE, name, (StreamItem(payload),) * count)
 
 
 OPERATIONS = {
@@ -107,14 +107,14 @@ OPERATIONS = {
 """By name. Those of queues and groups take what was put there before, and acknowledge it."""
 
 
-class _Talk(asyncio.Protocol):
+class Talk(asyncio.Protocol):
     """One connection with many dialogues under way."""
 
     def __init__(self) -> None:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends, with an error, when this connection is of no more use."""
         self._codec = ClientConnection()
-        self._waiting: dict[int, _Slot] = {}
+        self._waiting: dict[int, Slot] = {}
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -135,7 +135,7 @@ class _Talk(asyncio.Protocol):
                 self.failed.set_exception(error)
         self._transport.write(b"".join(frames))
 
-    def begin(self, slot: "_Slot") -> None:
+    def begin(self, slot: "Slot") -> None:
         frames: list[bytes] = []
         self._request(slot, slot.begin(), frames)
         self._transport.write(b"".join(frames))
@@ -144,14 +144,14 @@ class _Talk(asyncio.Protocol):
         self.failed.cancel()
         self._transport.close()
 
-    def _request(self, slot: "_Slot", body: Body | None, frames: list[bytes]) -> None:
+    def _request(self, slot: "Slot", body: Body | None, frames: list[bytes]) -> None:
         if body is not None:
             number, frame = self._codec.request(body)
             self._waiting[number] = slot
             frames.append(frame)
 
 
-class _Slot:
+class Slot:
     """One operation after the other, until there are no more; `None` then."""
 
     def __init__(self, dialogues: Iterator[Dialogue], sample: Sample) -> None:
@@ -209,19 +209,19 @@ async def run_dialogues(
     if operation.fill is not None:
         await _fill(stage, operation, names, stock)
     sample = Sample()
-    async with _connected(stage) as talks:
+    async with connected(stage) as talks:
         for number in range(outstanding):
             name = names[number % len(names)]
             dialogues = map(
                 operation.begin, itertools.repeat(name), itertools.repeat(stage.payload)
             )
-            talks[_leader(stage, name)].begin(_Slot(dialogues, sample))
+            talks[_leader(stage, name)].begin(Slot(dialogues, sample))
         warmup_s, seconds = window_s
-        await _watch(talks, warmup_s)
+        await watch(talks, warmup_s)
         sample.latencies.clear()
         sample.errors = 0
         begun, cpu = time.perf_counter(), cpu_seconds()
-        await _watch(talks, seconds)
+        await watch(talks, seconds)
         elapsed, used = time.perf_counter() - begun, cpu_seconds() - cpu
         return Sample(elapsed, used, sample.latencies[:], sample.errors)
 
@@ -235,15 +235,15 @@ async def _fill(stage: Stage, operation: Operation, names: list[bytes], stock: i
         yield fill(name, stage.payload, count)
 
     sample = Sample()
-    slots: list[_Slot] = []
-    async with _connected(stage) as talks:
+    slots: list[Slot] = []
+    async with connected(stage) as talks:
         for name in names:
             batches = iter([one(name) for _ in range(-(-stock // (len(names) * count)))])
             for _ in range(_STOCK_OUTSTANDING):
-                slots.append(_Slot(batches, sample))
+                slots.append(Slot(batches, sample))
                 talks[_leader(stage, name)].begin(slots[-1])
         while not all(slot.ended for slot in slots):
-            await _watch(talks, 0.01)
+            await watch(talks, 0.01)
     if sample.errors:
         raise RuntimeError(f"{sample.errors} batches were refused before the measurement")
 
@@ -257,31 +257,31 @@ def _names(partitions: int) -> list[bytes]:
     found: dict[int, bytes] = {}
     for number in itertools.count():
         name = b"{bench-%d-%d}" % (run, number)
-        found.setdefault(partition_of(_NAMESPACE, name, partitions), name)
+        found.setdefault(partition_of(NAMESPACE, name, partitions), name)
         if len(found) == partitions:
             break
     return [found[partition] for partition in sorted(found)]
 
 
 def _leader(stage: Stage, name: bytes) -> int:
-    return stage.leaders[partition_of(_NAMESPACE, name, len(stage.leaders))]
+    return stage.leaders[partition_of(NAMESPACE, name, len(stage.leaders))]
 
 
 @asynccontextmanager
-async def _connected(stage: Stage) -> AsyncGenerator[dict[int, _Talk]]:
+async def connected(stage: Stage) -> AsyncGenerator[dict[int, Talk]]:
     """A connection to each node that leads."""
     loop = asyncio.get_running_loop()
-    talks: dict[int, _Talk] = {}
+    talks: dict[int, Talk] = {}
     try:
         for node in sorted(set(stage.leaders.values())):
-            _, talks[node] = await loop.create_connection(_Talk, *stage.addresses[node])
+            _, talks[node] = await loop.create_connection(Talk, *stage.addresses[node])
         yield talks
     finally:
         for talk in talks.values():
             talk.close()
 
 
-async def _watch(talks: dict[int, _Talk], seconds: float) -> None:
+async def watch(talks: dict[int, Talk], seconds: float) -> None:
     """Waits so long. Raises at once when a connection fails."""
     failing = [talk.failed for talk in talks.values()]
     failed, _ = await asyncio.wait(failing, timeout=seconds, return_when="FIRST_COMPLETED")

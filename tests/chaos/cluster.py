@@ -1,10 +1,13 @@
 """Three node processes whose connections, among each other and from clients, pass links."""
 
 import asyncio
+import math
 import os
 import signal
 import socket
+import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cluster_view import replicas_of
@@ -17,6 +20,14 @@ PARTITIONS = 4
 _ROOT = Path(__file__).parents[2]
 _STOP_S = 20
 _LOG_LINES = 20
+
+
+@dataclass
+class Stop:
+    """A node was surely stopped between these moments; `to` is infinite while it is."""
+
+    since: float
+    to: float = math.inf
 
 
 class ChaosCluster(LocalCluster):
@@ -36,6 +47,7 @@ class ChaosCluster(LocalCluster):
             if dialer > acceptor  # as nodes do: one connection per pair
         }
         self.client_links = {node: Link(port) for node, port in self.client_ports.items()}
+        self.stops: dict[int, list[Stop]] = {node: [] for node in self.nodes}
 
     @property
     def nodes(self) -> list[int]:
@@ -95,6 +107,16 @@ class ChaosCluster(LocalCluster):
     def goes_on(self, node: int) -> bool:
         """Neither ended nor stopped."""
         return self.is_running(node) and not self.is_stopped(node)
+
+    def earliest(self, node: int, start: float) -> float:
+        """The earliest moment at which the node may have read a request sent at `start`.
+
+        To be asked when the call has ended.
+        """
+        for stop in self.stops[node]:
+            if stop.since <= start < stop.to:
+                return min(stop.to, time.monotonic())
+        return start
 
     def listens(self, node: int) -> bool:
         """Whether the node's own port takes connections."""

@@ -12,7 +12,7 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
-from tests.chaos.cluster import ChaosCluster
+from tests.chaos.cluster import ChaosCluster, Stop
 from tests.chaos.power import Loss
 from tests.chaos.proxy import Direction, Link
 
@@ -131,11 +131,13 @@ class Pause:
         for node in self.silenced:
             cluster.signal(node, signal.SIGSTOP)
             await until(f"node {node} is stopped", partial(cluster.is_stopped, node))
+            cluster.stops[node].append(Stop(time.monotonic()))
 
     async def heal(self, cluster: ChaosCluster) -> None:
         for node in self.silenced:
             if not cluster.is_stopped(node):
                 raise Ineffective(f"node {node} went on while it was stopped")
+            cluster.stops[node][-1].to = time.monotonic()
             cluster.signal(node, signal.SIGCONT)
             await until(f"node {node} goes on", partial(cluster.goes_on, node))
 

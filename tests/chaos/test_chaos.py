@@ -7,7 +7,8 @@ from random import SystemRandom
 import pytest
 
 from tests.chaos.faults import FAULTS, POWER_FAULTS
-from tests.chaos.run import Settings, run_chaos
+from tests.chaos.rounds import Settings
+from tests.chaos.run import run_chaos
 
 FIXED_SEED = 1
 _MANY = 1 << 32

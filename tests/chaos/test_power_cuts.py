@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.faults import POWER_FAULTS
-from tests.chaos.run import Settings, run_chaos
+from tests.chaos.rounds import Settings
+from tests.chaos.run import run_chaos
 from tests.chaos.test_chaos import say
 from tests.histories.explain import Violation
 

@@ -11,19 +11,15 @@ from random import Random
 from flo import (
     Condition,
     ConflictError,
-    ConnectionFailedError,
     FloClient,
     FloError,
-    OverloadedError,
     PutOptions,
-    RequestTimeoutError,
-    UnavailableError,
-    UnexpectedEofError,
 )
 from flo._connection import TcpConnector
 from flo._endpoints import Endpoint
 from flo._transport import Channel, Connector, LostCallback
 from tests.histories.operations import Answer, Kind, Operation, Outcome, Recorder, counter_bytes
+from tests.integration.kit import EXPECTED
 
 WORKERS = 12
 GENERATION_S = 10.0
@@ -32,15 +28,9 @@ _CALL_TIMEOUT_MS = 5_000
 _PAUSE_S = 0.02
 _OLD_READS = 0.05
 _VALUE_BYTES_MAX = 3_000
-
-# What may be met while nodes fail. Everything else is a finding.
-_EXPECTED = (
-    ConnectionFailedError,
-    OverloadedError,
-    RequestTimeoutError,
-    UnavailableError,
-    UnexpectedEofError,
-)
+_MORE_CALLS = 20
+_PATIENCE_S = 60.0
+_POLL_S = 0.05
 
 _G, _P, _C, _A, _D, _I = Kind.GET, Kind.PUT, Kind.CAS, Kind.PUT_IF_ABSENT, Kind.DELETE, Kind.INCR
 _MIX = {
@@ -123,11 +113,18 @@ class Traffic:
     def total(self) -> int:
         return self.succeeded.total()
 
-    def check(self) -> None:
-        """Raises what a worker ended with, if one did."""
-        for task in self._tasks:
-            if task.done() and not task.cancelled():
-                task.result()
+    async def more(self) -> None:
+        """Returns when further calls have succeeded. Raises what a worker ended with, if one
+        did.
+        """
+        deadline = time.monotonic() + _PATIENCE_S
+        target = self.total + _MORE_CALLS
+        while self.total < target:
+            for task in self._tasks:
+                if task.done() and not task.cancelled():
+                    task.result()
+            assert time.monotonic() < deadline, "calls do not succeed although they should"
+            await asyncio.sleep(_POLL_S)
 
     async def finish(self) -> None:
         """Ends the load; then every client writes and reads, and every key is read once more."""
@@ -196,7 +193,7 @@ class Traffic:
             answer = await _ask(client, begun)
         except FloError as error:
             unknown = error.outcome == "unknown" and kind is not Kind.GET
-            if not isinstance(error, _EXPECTED):
+            if not isinstance(error, EXPECTED):
                 self.findings.append(f"{key} {kind}: {type(error).__name__}: {error}")
             return self._recorder.end(begun, Outcome.UNKNOWN if unknown else Outcome.FAILED)
         ended = self._recorder.end(begun, Outcome.OK, answer)

@@ -1,8 +1,11 @@
 """What must add up for queues, streams and consumer groups, from what their clients saw.
 
 Times are of one monotonic clock, in seconds. A lease begins at some moment between the start and
-the end of the call that took it. What is judged holds wherever that moment was: no verdict rests on
-a guess. Every violation raises `Violation`, with the calls that show it.
+the end of the call that took it: when the leader stamped the entry. What is judged holds wherever
+that moment was: no verdict rests on a guess. It rests on one thing, that the clocks of all leaders
+go with this one; what they say of each message is held against it. So a leader that was paused may
+answer late, and the lease may be over by then, but it began within the call.
+Every violation raises `Violation`, with the calls that show it.
 """
 
 import math
@@ -17,7 +20,7 @@ from tests.histories.operations import Outcome
 
 NEVER_ANSWERED = math.inf
 CLOCKS_S = 0.05
-"""How far the clock of leases and this one may drift apart within a lease."""
+"""How far the clock of a leader and this one may be apart."""
 
 Place: TypeAlias = tuple[int, ...]
 """The sequence of a message, or the id of a record."""
@@ -47,6 +50,8 @@ class Taken(NamedTuple):
     lease_s: float
     delivery: int = 0
     """Which delivery of the message it is, from 1 on; 0 when the answer does not tell."""
+    added_at: float | None = None
+    """When the message was added, by the clock of the leader that did it."""
 
 
 class Returned(NamedTuple):
@@ -85,13 +90,17 @@ class Evidence(NamedTuple):
     """Deliveries of one that was delivered before."""
     certain: int
     """Messages that were acknowledged when the lease had surely not ended: none may come again."""
+    sure: int
+    """Deliveries whose lease had surely not ended when the consumer heard of it. The others, as
+    those that a paused leader answers, say less: the message may be somebody else's by then."""
 
 
-def judge_deliveries(history: Deliveries) -> Evidence:
+def judge_deliveries(history: Deliveries, *, drained: bool = True) -> Evidence:
     """Judges a queue, or a group, that was drained: there is nothing left to take.
 
     Nothing is lost, invented or doubled; batches are whole; nothing that was acknowledged in time
-    comes again; no two consumers hold a lease of the same message at the same moment.
+    comes again; no two consumers hold a lease of the same message at the same moment. Where it is
+    not drained what is missing says nothing.
     """
     _check_places(history.added)
     found: defaultdict[Place, list[Taken]] = defaultdict(list)
@@ -102,17 +111,21 @@ def judge_deliveries(history: Deliveries) -> Evidence:
     for each in history.taken:
         added = origin[each.payload]
         _require(added.start < each.end, "invented: delivered before it was added", added, each)
-    _check_nothing_lost(history, found)
+        _check_clock(added, each)
+    if drained:
+        _check_nothing_lost(history, found)
     returned: defaultdict[Place, list[Returned]] = defaultdict(list)
     for call in history.returned:
         if call.outcome is not Outcome.FAILED:
             for place in call.places:
                 returned[place].append(call)
-    certain = 0
+    certain = sure = 0
     for place, deliveries in found.items():
         since = origin[deliveries[0].payload].start
-        certain += _Leases(since, deliveries, returned[place]).check()
-    return Evidence(len(found), len(history.taken) - len(found), certain)
+        leases = _Leases(since, deliveries, returned[place])
+        certain += leases.check()
+        sure += leases.count_sure()
+    return Evidence(len(found), len(history.taken) - len(found), certain, sure)
 
 
 def judge_log(added: Sequence[Added], log: Sequence[Stored]) -> None:
@@ -192,6 +205,13 @@ def _check_origin(added: Sequence[Added], found: Iterable[Stored]) -> None:
         _require(other == each.payload, f"{other!r} is there too", each)
 
 
+def _check_clock(added: Added, taken: Taken) -> None:
+    """The leader stamped the message within the call that added it."""
+    if taken.added_at is not None:
+        within = added.start - CLOCKS_S <= taken.added_at <= added.end + CLOCKS_S
+        _require(within, "the clock of the leader was wrong", added, taken)
+
+
 def _check_nothing_lost(history: Deliveries, found: dict[Place, list[Taken]]) -> None:
     delivered = {each.payload for each in history.taken}
     for call in history.added:
@@ -213,9 +233,15 @@ class _Leases:
     """The deliveries of one message, and the calls that may have ended its leases."""
 
     def __init__(self, since: float, taken: list[Taken], returned: list[Returned]) -> None:
-        self._since = since
         self._taken = sorted(taken, key=lambda each: (each.delivery, each.end))
         self._returned = returned
+        self._begun: dict[Taken, float] = {}
+        """The earliest moment at which each lease may have begun."""
+        for each in self._taken:
+            self._begun[each] = max(each.start, since)
+            if each.delivery:
+                # The next one does not begin before this one ends, however early it was asked for.
+                since = self._earliest_end(each)
 
     def check(self) -> bool:
         """Whether it was certainly acknowledged."""
@@ -233,6 +259,10 @@ class _Leases:
             for other in self._taken:
                 self._check_gone(one, other)
         return bool(acknowledged)
+
+    def count_sure(self) -> int:
+        """See `Evidence.sure`."""
+        return sum(self._earliest_end(each) > each.end for each in self._taken)
 
     def _check_gone(self, one: Taken, other: Taken) -> None:
         """`one` was certainly acknowledged: `other` must not be later."""
@@ -254,7 +284,7 @@ class _Leases:
 
     def _earliest_end(self, taken: Taken, *, acks: bool = True) -> float:
         """When the lease may have ended at the earliest, by time or by one of these calls."""
-        begun = max(taken.start, self._since)
+        begun = self._begun[taken]
         ends = [
             max(call.start, begun)
             for call in self._returned

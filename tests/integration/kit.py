@@ -9,11 +9,28 @@ from typing import Protocol
 
 from bench.cluster_view import ask
 from bench.local_cluster import LocalCluster
-from flo import FloClient, FloError
+from flo import (
+    ConnectionFailedError,
+    FloClient,
+    FloError,
+    OverloadedError,
+    RequestTimeoutError,
+    UnavailableError,
+    UnexpectedEofError,
+)
 from flo.wire.messages import ClusterStatus, ClusterStatusRequest
 
 PATIENCE_S = 60.0
 _POLL_S = 0.02
+
+EXPECTED = (
+    ConnectionFailedError,
+    OverloadedError,
+    RequestTimeoutError,
+    UnavailableError,
+    UnexpectedEofError,
+)
+"""What clients may meet while nodes fail."""
 
 
 async def eventually(what: str, condition: Callable[[], Awaitable[bool]]) -> None:

@@ -3,14 +3,13 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from flo import (
     DequeueOptions,
     FloClient,
-    FloError,
     QueueConfigureOptions,
     StreamAppendOptions,
     StreamCreateOptions,
@@ -30,13 +29,15 @@ from tests.histories.deliveries import (
     Taken,
 )
 from tests.histories.operations import Outcome
-from tests.integration.kit import eventually
+from tests.integration.kit import EXPECTED, eventually
 
 LEASE_MS = 2_000
 BLOCK_MS = 500
 PARTITIONS = 3
 """Of each stream."""
 GROUP = "group"
+KINDS = ("single", "batch", "taken", "acknowledged")
+"""Calls that everything depends on."""
 _AHEAD_MAX = 100
 """Producers do not go further ahead of the consumers."""
 
@@ -52,16 +53,30 @@ class Ended(NamedTuple, Generic[_T]):
     answer: _T | None
 
 
-async def ended(call: Awaitable[_T]) -> Ended[_T]:
-    """Waits for a call. One that may still take effect later never ends."""
-    start = time.monotonic()
-    try:
-        answer = await call
-    except FloError as error:
-        if error.outcome == "unknown":
-            return Ended(start, NEVER_ANSWERED, Outcome.UNKNOWN, None)
-        return Ended(start, time.monotonic(), Outcome.FAILED, None)
-    return Ended(start, time.monotonic(), Outcome.OK, answer)
+def _as_asked(start: float) -> float:
+    return start
+
+
+class Caller(NamedTuple):
+    """One client."""
+
+    client: FloClient
+    earliest: Callable[[float], float] = _as_asked
+    """The earliest moment at which a call may have reached a node: from its start, at its end."""
+
+    async def ended(self, call: Awaitable[_T]) -> Ended[_T]:
+        """Waits for a call. One that may still take effect later never ends. Raises what no
+        fault explains.
+        """
+        start = time.monotonic()
+        try:
+            answer = await call
+        except EXPECTED as error:
+            start = self.earliest(start)
+            if error.outcome == "unknown":
+                return Ended(start, NEVER_ANSWERED, Outcome.UNKNOWN, None)
+            return Ended(start, time.monotonic(), Outcome.FAILED, None)
+        return Ended(self.earliest(start), time.monotonic(), Outcome.OK, answer)
 
 
 class Item(NamedTuple):
@@ -70,6 +85,8 @@ class Item(NamedTuple):
     place: Place
     payload: bytes
     delivery: int
+    added_ms: int
+    """As the leader says."""
 
 
 class Target(Protocol):
@@ -95,6 +112,11 @@ class Target(Protocol):
         ...
 
 
+def clock_offset_s() -> float:
+    """How far the clock that leaders go by is ahead of the one of the histories."""
+    return time.time() - time.monotonic()
+
+
 @dataclass
 class Account:
     """One target and all that happened to it."""
@@ -103,42 +125,52 @@ class Account:
     history: Deliveries = field(default_factory=Deliveries)
     counts: Counter[str] = field(default_factory=Counter[str])
     """Answered calls of each kind; "refused" and "unknown" are the others."""
+    clock_offset_s: float = field(default_factory=clock_offset_s)
     room: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether producers may go on."""
 
     def least(self) -> int:
         """Of the kinds that everything depends on, the number of the rarest."""
-        return min(self.counts[kind] for kind in ("single", "batch", "taken", "acknowledged"))
+        return min(self.counts[kind] for kind in KINDS)
 
     def count(self, kind: str, call: Ended[_T]) -> None:
         found = {Outcome.OK: kind, Outcome.FAILED: "refused", Outcome.UNKNOWN: "unknown"}
         self.counts[found[call.outcome]] += 1
 
-    async def add(self, client: FloClient, payloads: Sequence[bytes], number: int) -> None:
-        call = await ended(self.target.add(client, payloads, number))
+    async def add(self, caller: Caller, payloads: Sequence[bytes], number: int) -> Outcome:
+        call = await caller.ended(self.target.add(caller.client, payloads, number))
         places = tuple(call.answer or ())
         self.history.added.append(Added(*call[:3], tuple(payloads), places))
         self.count("single" if len(payloads) == 1 else "batch", call)
         self._moved("added", len(places))
+        return call.outcome
 
     async def take(
-        self, client: FloClient, consumer: str, count: int, block_ms: int = 0
+        self, caller: Caller, consumer: str, count: int, block_ms: int = 0
     ) -> list[Item]:
-        call = await ended(self.target.take(client, consumer, count, block_ms))
+        call = await caller.ended(self.target.take(caller.client, consumer, count, block_ms))
         items = call.answer or []
         self.history.taken += [
-            Taken(call.start, call.end, item.place, item.payload, LEASE_MS / 1000, item.delivery)
+            Taken(
+                call.start,
+                call.end,
+                item.place,
+                item.payload,
+                LEASE_MS / 1000,
+                item.delivery,
+                item.added_ms / 1000 - self.clock_offset_s,
+            )
             for item in items
         ]
         if items or call.outcome is not Outcome.OK:
             self.count("taken", call)
         return items
 
-    async def give(self, client: FloClient, items: Sequence[Item], *, done: bool) -> None:
+    async def give(self, caller: Caller, items: Sequence[Item], *, done: bool) -> None:
         places = tuple(item.place for item in items)
         if not places:
             return
-        call = await ended(self.target.give(client, places, done=done))
+        call = await caller.ended(self.target.give(caller.client, places, done=done))
         self.history.returned.append(Returned(*call[:3], places, done))
         self.count("acknowledged" if done else "given back", call)
         self._moved("handled", len(places) if done else 0)
@@ -150,13 +182,13 @@ class Account:
         else:
             self.room.set()
 
-    async def drain(self, client: FloClient) -> None:
+    async def drain(self, caller: Caller) -> None:
         """Takes and acknowledges all that is left."""
 
         async def nothing_left() -> bool:
-            items = await self.take(client, "last", 100, BLOCK_MS)
-            await self.give(client, items, done=True)
-            return not items and await self.target.left(client) == 0
+            items = await self.take(caller, "last", 100, BLOCK_MS)
+            await self.give(caller, items, done=True)
+            return not items and await self.target.left(caller.client) == 0
 
         await eventually(f"{self.target.name} is drained", nothing_left)
 
@@ -179,7 +211,10 @@ class Queue:
     async def take(self, client: FloClient, consumer: str, count: int, block_ms: int) -> list[Item]:
         options = DequeueOptions(block_ms=block_ms)
         found = (await client.queue.dequeue(self.name, count, options)).messages
-        return [Item((each.seq,), each.payload, each.delivery_count) for each in found]
+        return [
+            Item((each.seq,), each.payload, each.delivery_count, each.enqueued_at_ms)
+            for each in found
+        ]
 
     async def give(self, client: FloClient, places: Sequence[Place], *, done: bool) -> None:
         seqs = [place[0] for place in places]
@@ -212,7 +247,7 @@ class Stream:
     async def take(self, client: FloClient, consumer: str, count: int, block_ms: int) -> list[Item]:
         options = StreamGroupReadOptions(count=count, block_ms=block_ms)
         found = (await client.stream.group_read(self.name, GROUP, consumer, options)).records
-        return [Item(stored(each).place, each.payload, 0) for each in found]
+        return [Item(stored(each).place, each.payload, 0, each.id.timestamp_ms) for each in found]
 
     async def give(self, client: FloClient, places: Sequence[Place], *, done: bool) -> None:
         ids = [StreamID(*place) for place in places]

@@ -4,11 +4,7 @@ their clients were told adds up.
 
 import asyncio
 import signal
-import sys
-import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -16,10 +12,10 @@ from bench.cluster_view import leaders_of
 from bench.local_cluster import LocalCluster
 from flo import FloClient
 from flo.wire.routing import partition_of, stream_home
-from tests.histories.deliveries import judge_deliveries, judge_log, judge_reader
 from tests.integration.kit import check_replicas_agree
-from tests.integration.queue_accounts import Account
-from tests.integration.queue_load import Load, Reader
+from tests.integration.queue_accounts import Account, Caller, Queue, Stream, Target
+from tests.integration.queue_load import Load
+from tests.integration.queue_verdict import check_evidence, check_logs, judge_load, reading
 
 _DEFAULT_NAMESPACE = b"default"
 _PATIENT_MS, _HASTY_MS = 30_000, 50
@@ -41,68 +37,29 @@ async def kill_leader(cluster: LocalCluster, account: Account, load: Load) -> No
     await asyncio.to_thread(cluster.start, node)
 
 
-@asynccontextmanager
-async def reading(client: FloClient, readers: Sequence[Reader]) -> AsyncGenerator[None]:
-    """They follow while the body runs. An error in one of them is raised."""
-    tasks = [asyncio.create_task(reader.follow(client)) for reader in readers]
-    try:
-        yield
-        ended = [task for task in tasks if task.done()]
-        assert not ended, f"a reader ended: {ended}"
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def judge(load: Load, client: FloClient, faults: int) -> None:
-    """Drains everything, and judges it. Too little to judge is a failure too."""
-    for account in load.accounts:
-        await account.drain(client)
-        evidence = judge_deliveries(account.history)
-        sys.stdout.write(f"{account.target.name}: {evidence}, {dict(account.counts)}\n")
-        assert evidence.again >= faults, (account.target, evidence, account.counts)
-        assert evidence.certain >= 5 * faults, (account.target, evidence, account.counts)
-        assert account.counts["given back"], (account.target, account.counts)
-    unanswered = sum(each.counts["unknown"] + each.counts["refused"] for each in load.accounts)
-    assert unanswered, "every call was answered"
-    for stream in load.streams:
-        readers = [reader for reader in load.readers if reader.stream == stream.name]
-        log = await stream.read_all(client)
-        for reader in readers:
-            await reader.reach_end(log)
-        read = [(reader, list(reader.seen)) for reader in readers]
-        # What had no answer may have been appended only now: then readers have not all of it.
-        log = await stream.read_all(client)
-        judge_log(load.account_of(stream.name).history.added, log)
-        for reader, seen in read:
-            judge_reader(seen, reader.own(log)[: len(seen)])
-
-
-def check_logs(directory: Path) -> None:
-    """No node ran into a mistake of its own, not even one that it survived."""
-    for log in directory.glob("node-*.log"):
-        assert "Traceback" not in log.read_text(), log.read_text()
-
-
-async def run(cluster: LocalCluster, *, faults: int, seconds: float = 0.0) -> None:
-    """So many faults at least, and for so long at least."""
-    load = Load(queues=2, streams=2)
-    until = time.monotonic() + seconds
-    made = 0
+async def run(cluster: LocalCluster, faults: int) -> None:
+    targets: list[Target] = [
+        Queue("queue-0"),
+        Queue("queue-1"),
+        Stream("stream-0"),
+        Stream("stream-1"),
+    ]
+    load = Load(targets, Random())
     async with (
         FloClient(cluster.endpoints, timeout_ms=_PATIENT_MS) as client,
         FloClient(cluster.endpoints, timeout_ms=_HASTY_MS) as hasty,
         reading(client, load.readers),
     ):
-        async with load.running((client, hasty)):
+        async with load.running([Caller(client), Caller(hasty)]):
             await load.more(5)
-            while made < faults or time.monotonic() < until:
-                await kill_leader(cluster, load.accounts[made % len(load.accounts)], load)
+            for number in range(faults):
+                await kill_leader(cluster, load.accounts[number % len(load.accounts)], load)
                 await load.more(5)
-                made += 1
-        sys.stdout.write(f"{made} nodes were killed\n")
-        await judge(load, client, made)
+        found = await judge_load(load, [Caller(client)])
+    for account in load.accounts:
+        check_evidence(account, found[account.target.name], faults)
+    unanswered = sum(each.counts["unknown"] + each.counts["refused"] for each in load.accounts)
+    assert unanswered, "every call was answered"
     await check_replicas_agree(cluster)
     check_logs(cluster.directory)
 
@@ -110,9 +67,3 @@ async def run(cluster: LocalCluster, *, faults: int, seconds: float = 0.0) -> No
 @pytest.mark.timeout(300)
 async def test_nodes_are_killed(cluster: LocalCluster) -> None:
     await run(cluster, faults=4)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(0)
-async def test_for_minutes(cluster: LocalCluster, minutes: float) -> None:
-    await run(cluster, faults=8, seconds=60 * minutes)

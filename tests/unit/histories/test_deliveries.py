@@ -44,6 +44,11 @@ class Script:
         where = (place or place_of(payload),)
         self.history.taken.append(Taken(at, at + 1, where, payload.encode(), LEASE_S, count))
 
+    def late(self, start: float, end: float, payload: str, count: int) -> None:
+        """A message whose consumer waited long."""
+        where = (place_of(payload),)
+        self.history.taken.append(Taken(start, end, where, payload.encode(), LEASE_S, count))
+
     def ack(self, at: float, payload: str, outcome: Outcome = OK, *, done: bool = True) -> None:
         where = ((place_of(payload),),)
         self.history.returned.append(Returned(at, end_of(at, outcome), outcome, where, done))
@@ -84,7 +89,7 @@ class TestGood:
         for payload in "bc":
             handled.take(4, payload)
             handled.ack(6, payload)
-        assert handled.check() == Evidence(delivered=3, again=0, certain=3)
+        assert handled.check() == Evidence(delivered=3, again=0, certain=3, sure=3)
 
     def test_given_back(self, script: Script) -> None:
         script.add(0, "a")
@@ -92,14 +97,14 @@ class TestGood:
         script.ack(4, "a", done=False)
         script.take(5.5, "a", 2)
         script.ack(7, "a")
-        assert script.check() == Evidence(delivered=1, again=1, certain=1)
+        assert script.check() == Evidence(delivered=1, again=1, certain=1, sure=2)
 
     def test_a_lease_ended(self, script: Script) -> None:
         script.add(0, "a")
         script.take(2, "a")
         script.take(11.5, "a", 2)
         script.ack(13, "a")
-        assert script.check() == Evidence(delivered=1, again=1, certain=1)
+        assert script.check() == Evidence(delivered=1, again=1, certain=1, sure=2)
 
     def test_an_acknowledgement_that_came_too_late(self, script: Script) -> None:
         script.add(0, "a")
@@ -107,7 +112,7 @@ class TestGood:
         script.ack(11.5, "a")
         script.take(13, "a", 2)
         script.ack(15, "a")
-        assert script.check() == Evidence(delivered=1, again=1, certain=1)
+        assert script.check() == Evidence(delivered=1, again=1, certain=1, sure=2)
 
     def test_unknown_outcomes(self, script: Script) -> None:
         """Of an enqueue: there or not. Of an acknowledgement: it may come at any time."""
@@ -118,7 +123,7 @@ class TestGood:
         script.ack(4, "a", UNKNOWN)
         script.take(11.5, "a", 2)
         script.ack(13, "a")
-        assert script.check() == Evidence(delivered=1, again=1, certain=1)
+        assert script.check() == Evidence(delivered=1, again=1, certain=1, sure=1)
 
     def test_two_calls_at_once_whose_order_nobody_knows(self, script: Script) -> None:
         """The one that was answered first was executed last."""
@@ -128,11 +133,28 @@ class TestGood:
         script.ack(15, "a")
         assert script.check().again == 1
 
+    def test_a_leader_that_was_paused_answers_when_the_lease_is_over(self, script: Script) -> None:
+        """Its entry was in the log, and the next leader gave the message to somebody else."""
+        script.add(0, "a")
+        script.late(2, 15, "a", 1)
+        script.take(12.5, "a", 2)
+        script.ack(16, "a")
+        assert script.check() == Evidence(delivered=1, again=1, certain=1, sure=1)
+
 
 class TestBad:
     def test_lost(self, handled: Script) -> None:
         handled.add(2, "b")
         handled.refuse("lost")
+
+    def test_what_is_not_drained_may_lack_messages(self, handled: Script) -> None:
+        handled.add(2, "b")
+        assert judge_deliveries(handled.history, drained=False).delivered == 1
+
+    def test_what_is_not_drained_is_judged(self, handled: Script) -> None:
+        handled.take(20, "a", 2)
+        with pytest.raises(Violation, match="after its acknowledgement"):
+            judge_deliveries(handled.history, drained=False)
 
     def test_lost_after_a_delivery(self, handled: Script) -> None:
         handled.add(2, "b")
@@ -206,6 +228,20 @@ class TestBad:
         script.take(10, "a", counts[1])
         script.ack(11.5, "a")
         script.refuse("two leases at once")
+
+    def test_two_leases_at_once_though_one_was_asked_for_early(self, script: Script) -> None:
+        """The second did not begin before the first ended, and the third came too early for it."""
+        script.add(0, "a")
+        script.take(2, "a", 1)
+        script.late(2, 20, "a", 2)
+        script.take(18, "a", 3)
+        script.ack(21, "a")
+        script.refuse("two leases at once")
+
+    @pytest.mark.parametrize("added_at", [-0.1, 1.1])
+    def test_a_leader_with_another_clock(self, handled: Script, added_at: float) -> None:
+        handled.history.taken[0] = handled.history.taken[0]._replace(added_at=added_at)
+        handled.refuse("clock of the leader")
 
     def test_one_lease_twice(self, script: Script) -> None:
         script.add(0, "a")
