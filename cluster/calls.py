@@ -7,35 +7,18 @@ distinguishes "did not run" from "nobody knows".
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from cluster.partition_reads import Waiter
 from cluster.queries import Result
 from cluster.raft.types import NodeId
 from cluster.state.commands import BELOW_FLOOR, EMPTY, SESSION_UNKNOWN
-from cluster.topics import topics_of
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
+    from cluster.leader_wait import LeaderWait
     from cluster.node_sessions import NodeSession
-    from cluster.waiting import Waiting
 
 Outcome: TypeAlias = "Result | Refusal"
-
-
-class Wait(NamedTuple):
-    """How long a call waits for something to come, and for what (see `cluster.waiting`)."""
-
-    seconds: float
-    topics: tuple[bytes, ...]
-
-
-class WaiterElsewhere(Waiter, Protocol):
-    """A waiter at another node, for a call that waits here."""
-
-    def on_arguments(self, args: tuple[object, ...]) -> None:
-        """The call waits for this from now on, also when it comes to wait at another node."""
-        ...
 
 
 class CallOwner(Protocol):
@@ -57,12 +40,12 @@ class CallOwner(Protocol):
         """The call has ended."""
         ...
 
-    def nothing_yet(self, call: "Call", result: Result) -> None:
-        """A try found nothing, and the call has time to wait."""
+    def stop_elsewhere(self, call: "Call") -> None:
+        """Another node, where the call waits, is to answer now."""
         ...
 
-    def try_now(self, call: "Call") -> None:
-        """Sends a call on its way: there may be something for one that waited."""
+    def hurry(self, call: "Call") -> None:
+        """The call waits no longer: its deadline is that of any other."""
         ...
 
     def now(self) -> float:
@@ -71,7 +54,7 @@ class CallOwner(Protocol):
 
 
 class Call:
-    """Implements `Waiter` and `Patient`. `done` is called exactly once, or never after `cancel`."""
+    """Implements `WaitingWaiter`. `done` is called exactly once, or never after `cancel`."""
 
     __slots__ = (
         "ambiguous",
@@ -88,19 +71,15 @@ class Call:
         "in_progress",
         "is_write",
         "node_session",
-        "of_peer",
-        "parked_in",
         "partition",
         "redirects",
         "sequence",
         "session",
         "size",
         "stale",
-        "tell_args",
-        "ticket",
-        "topics",
         "wait_until",
-        "woken_in",
+        "waits",
+        "waits_here",
     )
 
     def __init__(
@@ -123,7 +102,8 @@ class Call:
         self.sequence = 0
         self.floor = 0
         self.node_session: NodeSession | None = None
-        """Set when the triple is this node's own, given to a client that sends none."""
+        """Set when the triple is this node's own, given to a client that sends none; without a
+        session yet while that is being opened."""
         self.deadline = 0.0
         self.bucket: dict[Call, None] | None = None
         self.ambiguous = False
@@ -136,33 +116,22 @@ class Call:
         self.redirects = 0
         """Immediate tries since the call last waited."""
         self.finished = False
+        self.waits = False
+        """For something to come, or it did until it was told to stop."""
         self.wait_until = 0.0
-        """Until then, in monotonic seconds, an empty result is waited on; 0 for a call that does
-        not wait."""
-        self.topics: tuple[bytes, ...] = ()
-        self.ticket = 0
-        self.parked_in: Waiting | None = None
-        self.woken_in: Waiting | None = None
-        """Set from then on until it hears what became of it: if it never does, somebody else may
-        have what it was woken for."""
-        self.tell_args: Callable[[tuple[object, ...]], None] | None = None
-        """Tells another node, whose call this is, what it waits for."""
-        self.of_peer = False
-        """Another node's, which waits here because this one leads; elsewhere it must find its own
-        way."""
+        """Until then, in monotonic seconds, an empty result is waited on; 0 for none."""
+        self.waits_here: LeaderWait | None = None
+        """Set while it is tried, and waits, at the replica of this node."""
 
     # --- Waiter ---
 
     def on_result(self, result: Result) -> None:
-        self.in_progress = False
-        self.woken_in = None
+        self._heard()
         if self.finished:
             return
         code = result[0]
         if code == 0:
             self.finish(result)
-        elif code == EMPTY and self.wait_until > self.dispatcher.now():
-            self.dispatcher.nothing_yet(self, result)
         elif code == SESSION_UNKNOWN:
             self._session_unknown()
         elif code == BELOW_FLOOR:
@@ -173,42 +142,34 @@ class Call:
             self.finish(result)
 
     def on_not_leader(self, leader: NodeId) -> None:
-        self.in_progress = False
+        self._heard()
         if not self.finished:
             self.dispatcher.try_again(self, leader)
 
     def on_unknown(self) -> None:
-        self.in_progress = False
+        self._heard()
         if not self.finished:
             self.ambiguous = self.ambiguous or self.is_write
             self.dispatcher.try_again(self, 0)
 
-    # --- Patient ---
-
-    def woken(self) -> None:
-        self.woken_in, self.parked_in = self.parked_in, None
-        self.dispatcher.try_now(self)
-
-    def wait_over(self) -> None:
-        self.parked_in = None
-        self.finish((EMPTY,))
-
-    def resolve(self, args: tuple[object, ...]) -> None:
-        """From now on the call is tried with these arguments: they say what it waits for."""
+    def on_arguments(self, args: tuple[object, ...]) -> None:
+        """What it waits for is known now, whichever leader it waits at next."""
         self.args = args
-        self.topics = topics_of(self.code, args) or self.topics
-        if self.tell_args is not None:
-            self.tell_args(args)
 
     # --- the end ---
 
     def stop_waiting(self) -> None:
-        """Answers at once that there is nothing, unless a try is under way that may take it."""
-        is_tried = self.in_progress and (self.session != 0 or not self.forwarded_to)
-        if is_tried:
-            self.wait_until = 0.0
-        elif not self.finished:
-            # Still as one that waits: the node where it waits is told only then.
+        """Answers that there is nothing, unless a try is under way or was lost: then with what
+        that has brought."""
+        if self.finished:
+            return
+        self.wait_until = 0.0
+        self.dispatcher.hurry(self)
+        if self.waits_here is not None:
+            self.waits_here.stop()
+        elif self.in_progress:
+            self.dispatcher.stop_elsewhere(self)
+        elif not self.ambiguous:
             self.finish((EMPTY,))
 
     def cancel(self) -> None:
@@ -232,6 +193,10 @@ class Call:
         if self.ambiguous:
             return _lost(f"{message}; an earlier try may have taken effect")
         return Refusal(reason, Ran.NO, message)
+
+    def _heard(self) -> None:
+        self.in_progress = False
+        self.waits_here = None
 
     def _session_unknown(self) -> None:
         if self.node_session is not None and not self.ambiguous:

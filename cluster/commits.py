@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from cluster.partition_reads import Waiter
+    from cluster.partition_reads import CallWaiter, Waiter
     from cluster.queries import Result
     from cluster.raft.types import NodeId
     from cluster.state.commands import Command
@@ -33,7 +33,7 @@ _NOT_RUN = (
 
 
 class Collecting:
-    """Waits for the operations of a transaction, and proposes them. Implements `Waiter`."""
+    """Waits for the operations of a transaction, and proposes them. Implements `CallWaiter`."""
 
     __slots__ = ("_submit", "_transactions", "_triple", "_txn_id", "_waiter")
 
@@ -43,13 +43,17 @@ class Collecting:
         txn_id: int,
         triple: tuple[int, int, int],
         submit: Submit,
-        waiter: Waiter,
+        waiter: CallWaiter,
     ) -> None:
         self._transactions = transactions
         self._txn_id = txn_id
         self._triple = triple
         self._submit = submit
         self._waiter = waiter
+
+    @property
+    def finished(self) -> bool:
+        return self._waiter.finished
 
     def on_result(self, result: Result) -> None:
         if result[0] != PROPOSE:
@@ -78,11 +82,14 @@ class _Committing:
         self._waiter = waiter
 
     def on_result(self, result: Result) -> None:
-        if result[0] in _NOT_RUN:
-            self._transactions.reopen(self._txn_id)
-        else:
+        if result[0] not in _NOT_RUN:
             self._transactions.forget(self._txn_id)
-        self._waiter.on_result(result)
+            self._waiter.on_result(result)
+        elif self._transactions.reopen(self._txn_id):
+            # This copy was not run, but another one may be: it is asked for again.
+            self._waiter.on_unknown()
+        else:
+            self._waiter.on_result(result)
 
     def on_not_leader(self, leader: NodeId) -> None:
         # It hands over, and may yet stay.

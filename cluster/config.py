@@ -67,8 +67,10 @@ class Limits:
     that it leads."""
     calls_max: int = 50_000
     """Unanswered calls of one node."""
+    waiting_max: int = 25_000
+    """Those of them that wait for something to come; others must have room beside them."""
     peer_calls_max: int = 4_096
-    """Calls on their way to one other node."""
+    """Calls on their way to one other node, without those that wait there."""
     apply_bytes_per_turn: int = 256 << 10
     scan_page_bytes_max: int = 200_000
     log_bytes_max: int = 256 << 20

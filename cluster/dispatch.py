@@ -1,16 +1,18 @@
 """Brings calls to the leaders of their partitions, and back again after a leader change."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, cast
 
 from cluster import refusals
-from cluster.calls import Call, Outcome, Wait, WaiterElsewhere
-from cluster.node_sessions import NodeSession
+from cluster.calls import Call, Outcome
+from cluster.leader_wait import Asked, LeaderWait, WaitingWaiter
+from cluster.node_sessions import NodeSession, WaitSessions
 from cluster.raft.types import NodeId
 from cluster.sizes import bytes_of
-from cluster.state.commands import OPEN_SESSION, Command, is_command
-from cluster.transactions import TRANSACTION_CALLS
+from cluster.state.commands import OPEN_SESSION, Command
+from cluster.transactions import TRANSACTION_CALLS, TXN_COMMIT_ASKED
 from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from cluster.config import Limits
     from cluster.forwarding import Forwarding
     from cluster.partition import Partition
-    from cluster.queries import Result
     from flo.wire.messages import CallContext
 
 _BUCKET_S = 0.05
@@ -50,7 +51,7 @@ class Dispatcher:
         self._replicas = replicas
         self._partitions = partitions
         self._forwarding = forwarding
-        forwarding.wait_here = self.wait_for_peer
+        forwarding.wait_here = self.wait_here
         self._clock = clock
         self._limits = limits
         self._timeout_s = request_timeout_ms / 1000
@@ -62,8 +63,16 @@ class Dispatcher:
         self.unanswered = 0
         self.unanswered_bytes = 0
         """Of writes: what they carry is held until they are answered."""
-        self._sessions = [
-            NodeSession(partition, rng, self._open_session) for partition in range(len(replicas))
+        self.waiting = 0
+        """Those of the unanswered that wait for something to come: they may be there for minutes,
+        and others must have room beside them."""
+
+        def make(partition: int) -> NodeSession:
+            return NodeSession(partition, rng, self._open_session)
+
+        self._sessions = [make(number) for number in range(len(replicas))]
+        self._wait_sessions = [
+            WaitSessions(partial(make, number)) for number in range(len(replicas))
         ]
 
     # --- entry points ---
@@ -76,31 +85,34 @@ class Dispatcher:
         context: "CallContext | None",
         done: Callable[[Outcome], None],
         *,
-        wait: Wait | None = None,
+        wait_s: float = 0.0,
     ) -> Call | None:
         """Runs a command exactly once, or says that it did not run, or that nobody knows.
 
-        The call is returned while it is unanswered. One that waits uses this node's session
-        whatever the context says: its sequence is taken when it is tried, not while it is parked,
-        or everything its session did meanwhile would have to be kept.
+        The call is returned while it is unanswered. One that waits, for `wait_s` seconds at most,
+        has a session of this node for itself, whatever the context says: in one that it shared,
+        everything done meanwhile would have to be kept.
         """
         size = bytes_of(args)
         if self.unanswered_bytes + size > self._limits.calls_bytes_max:
             done(Refusal(Reason.SHARD_BUSY, Ran.NO, "this node has too many bytes waiting"))
             return None
-        call = self._call(partition, code, args, context, done, wait=wait)
+        call = self._call(partition, code, args, context, done, wait_s=wait_s)
         if call is None:
             return None
         call.is_write = True
         call.size = size
         self.unanswered_bytes += size
         # Session 0 means none: a second try of such a command would run again.
-        if wait is not None:
-            pass
+        if wait_s:
+            session = self._wait_sessions[partition].take()
         elif context is not None and context.session and context.sequence is not None:
             call.session, call.sequence = context.session, context.sequence
             call.floor = context.floor or context.sequence
-        elif not self._sessions[partition].assign(call):
+            session = None
+        else:
+            session = self._sessions[partition]
+        if session is not None and not session.assign(call):
             return call
         self.try_now(call)
         return None if call.finished else call
@@ -113,44 +125,24 @@ class Dispatcher:
         context: "CallContext | None",
         done: Callable[[Outcome], None],
         *,
-        wait: Wait | None = None,
+        wait_s: float = 0.0,
     ) -> Call | None:
         """A linearizable read, or one of a local replica when the context allows it.
 
         The call is returned while it is unanswered.
         """
-        call = self._call(partition, code, args, context, done, wait=wait)
+        call = self._call(partition, code, args, context, done, wait_s=wait_s)
         if call is None:
             return None
-        call.stale = wait is None and context is not None and context.stale
+        call.stale = not wait_s and context is not None and context.stale
         self.try_now(call)
         return None if call.finished else call
 
-    def wait_for_peer(
-        self,
-        partition: int,
-        code: int,
-        args: tuple[object, ...],
-        wait: Wait,
-        waiter: WaiterElsewhere,
-    ) -> Call | None:
-        """A call of another node, which waits here while this one leads.
-
-        It is tried as this node's own. Without a leader here the other node is told to look
-        elsewhere; what is in the log by then is first brought to its end.
-        """
-
-        def done(outcome: Outcome) -> None:
-            refusals.tell_peer(waiter, outcome, self.leader_of(partition))
-
-        call = self._call(partition, code, args, None, done, wait=wait)
-        if call is None:
-            return None
-        call.of_peer = True
-        call.tell_args = waiter.on_arguments
-        call.is_write = is_command((code, 0, 0, 0, *args))
-        self.try_now(call)
-        return None if call.finished else call
+    def wait_here(self, partition: "Partition", asked: Asked, waiter: WaitingWaiter) -> LeaderWait:
+        """A call that waits at this node's replica, of a client here or of another node; to be
+        started by whoever asks."""
+        now = self._clock.monotonic()
+        return LeaderWait(partition, asked, waiter, now=now, request_turn=self._request_turn)
 
     def open_session(
         self,
@@ -201,37 +193,26 @@ class Dispatcher:
     def now(self) -> float:
         return self._clock.monotonic()
 
-    def nothing_yet(self, call: Call, result: "Result") -> None:
-        """Parks a call that found nothing. A result may say how to ask from now on."""
-        if len(result) > 1:
-            call.resolve(tuple(cast("tuple[object, ...]", result[1])))
-        self._release_sequence(call)
-        call.ambiguous = False
-        call.redirects = 0
-        local = self._partitions.get(call.partition)
-        if local is None or not local.group.is_leader:
-            # Tried by its sequence at another node, because an earlier try might have run.
-            self._park(call)
-        elif local.waiting.park(call):
-            call.parked_in = local.waiting
-        else:
-            call.finish(Refusal(Reason.TOO_MANY_WAITERS, Ran.NO, "too many calls wait here"))
+    def hurry(self, call: Call) -> None:
+        self._set_deadline(call, min(call.deadline, self._clock.monotonic() + self._timeout_s))
+
+    def stop_elsewhere(self, call: Call) -> None:
+        self._forwarding.stop(call)
 
     def try_again(self, call: Call, leader: NodeId) -> None:
         """A try ended without a result; `leader` is where it should go, 0 when unknown."""
         self._hints[call.partition] = leader
         call.redirects += 1
-        call.parked_in = None
         if leader and leader != self._node_id and call.redirects <= _REDIRECTS_MAX:
             self._forward(call, leader)
         else:
             # Everybody may be a step behind: wait for news or the next tick.
-            self._park(call)
+            self._parked[call.partition].append(call)
 
     def renew_session(self, call: Call) -> None:
-        session = self._sessions[call.partition]
+        session = cast(NodeSession, call.node_session)
         session.lost(call.session)
-        call.node_session, call.session = None, 0
+        call.session = 0
         if session.assign(call):
             self.try_now(call)
 
@@ -249,30 +230,27 @@ class Dispatcher:
     def forget(self, call: Call) -> None:
         self.unanswered -= 1
         self.unanswered_bytes -= call.size
+        self.waiting -= call.waits
         if call.bucket is not None:
             call.bucket.pop(call, None)
             call.bucket = None
-        if call.in_progress and call.forwarded_to:
+        if call.waits_here is not None:
+            call.waits_here.cancel()
+            call.waits_here = None
+        elif call.in_progress and call.forwarded_to:
             self._forwarding.forget(call)
-        if call.parked_in is not None:
-            call.parked_in.cancel(call)
-            call.parked_in = None
-        elif call.node_session is None and call.is_write and not call.session:
-            self._sessions[call.partition].withdraw(call)
-        if call.woken_in is not None and call.is_write and not call.in_progress:
-            call.woken_in.wake({call.topics[0]: 1})
-        self._release_sequence(call)
+        self._release_session(call)
 
-    def _release_sequence(self, call: Call) -> None:
-        if call.node_session is not None:
-            call.node_session.answered(call.session, call.sequence)
-            call.node_session, call.session = None, 0
-
-    def _park(self, call: Call) -> None:
-        if call.of_peer and not call.ambiguous:
-            call.finish(refusals.ASTRAY)
+    def _release_session(self, call: Call) -> None:
+        session, call.node_session = call.node_session, None
+        if session is None:
+            return
+        if call.session:
+            session.answered(call.session, call.sequence)
         else:
-            self._parked[call.partition].append(call)
+            session.withdraw(call)
+        if call.waits:
+            self._wait_sessions[call.partition].give_back(session)
 
     def _call(
         self,
@@ -282,30 +260,34 @@ class Dispatcher:
         context: "CallContext | None",
         done: Callable[[Outcome], None],
         *,
-        wait: Wait | None = None,
+        wait_s: float = 0.0,
     ) -> Call | None:
         if self.unanswered >= self._limits.calls_max:
             done(Refusal(Reason.SHARD_BUSY, Ran.NO, "this node has too many requests waiting"))
             return None
+        if wait_s and self.waiting >= self._limits.waiting_max:
+            done(Refusal(Reason.TOO_MANY_WAITERS, Ran.NO, "too many calls wait at this node"))
+            return None
         call = Call(self, partition, code, args, done)
         now = self._clock.monotonic()
-        wait_s = 0.0 if wait is None else wait.seconds
-        call.deadline = now + self._timeout_s + wait_s
+        timeout_s = self._timeout_s + wait_s
         if context is not None and context.deadline_ms is not None:
             # It is for the whole call, the wait included.
             timeout_s = min(context.deadline_ms / 1000, 10 * self._timeout_s + wait_s)
-            call.deadline = now + timeout_s
-        if wait is not None:
-            call.wait_until = now + wait_s
-            call.topics = wait.topics
-        number = int(call.deadline / _BUCKET_S)
-        bucket = self._buckets.get(number)
-        if bucket is None:
-            bucket = self._buckets[number] = {}
-        bucket[call] = None
-        call.bucket = bucket
+        self._set_deadline(call, now + timeout_s)
+        if wait_s:
+            call.waits = True
+            call.wait_until = now + min(wait_s, timeout_s)
+            self.waiting += 1
         self.unanswered += 1
         return call
+
+    def _set_deadline(self, call: Call, deadline: float) -> None:
+        if call.bucket is not None:
+            call.bucket.pop(call, None)
+        call.deadline = deadline
+        call.bucket = self._buckets.setdefault(int(deadline / _BUCKET_S), {})
+        call.bucket[call] = None
 
     def try_now(self, call: Call) -> None:
         """Sends a call on its way, here or to another node."""
@@ -322,10 +304,8 @@ class Dispatcher:
 
     def _forward(self, call: Call, leader: NodeId) -> None:
         parked = self._parked[call.partition]
-        astray = call.of_peer and not call.ambiguous
-        is_lost = leader in (0, self._node_id) or not self._forwarding.is_connected(leader)
-        if astray or is_lost:
-            self._park(call)
+        if leader in (0, self._node_id) or not self._forwarding.is_connected(leader):
+            parked.append(call)
         elif self._forwarding.calls_to(leader) < self._limits.peer_calls_max and (
             self._forwarding.forward(call, leader)
         ):
@@ -337,22 +317,30 @@ class Dispatcher:
             call.finish(call.refusal(busy.reason, busy.message))
 
     def _submit(self, local: "Partition", call: Call) -> None:
-        if not call.is_write:
-            local.read(call.code, call.args, call)
-        elif (
-            call.wait_until and not call.session and not self._sessions[call.partition].assign(call)
-        ):
-            return
-        elif call.code in TRANSACTION_CALLS:
+        if call.code in TRANSACTION_CALLS:
+            # The others are done in memory when they are answered, and never when they are over.
+            call.in_progress = call.code == TXN_COMMIT_ASKED
             local.transact(call.code, (call.session, call.sequence, call.floor), call.args, call)
-        elif local.group.accepts_proposals:
+        elif call.is_write and not local.group.accepts_proposals:
+            self._parked[call.partition].append(call)
+            return
+        elif call.wait_until:
+            self._wait(local, call)
+        elif call.is_write:
             command = (call.code, call.session, call.sequence, call.floor, *call.args)
             call.in_progress = True
             local.submit(cast(Command, command), call.size, call)
         else:
-            self._parked[call.partition].append(call)
-            return
+            local.read(call.code, call.args, call)
         self._request_turn(local)
+
+    def _wait(self, local: "Partition", call: Call) -> None:
+        triple = (call.session, call.sequence, call.floor)
+        wait_s = call.wait_until - self._clock.monotonic()
+        asked = Asked(call.code, triple, call.args, call.is_write, wait_s, not call.ambiguous)
+        call.in_progress = True
+        call.waits_here = self.wait_here(local, asked, call)
+        call.waits_here.start()
 
     def _elsewhere(self, partition: int) -> NodeId:
         """Where to ask when the replica here is of no use: the leader, if it can be reached, or
@@ -380,21 +368,23 @@ class Dispatcher:
                     call.redirects = 0
                     self.try_now(call)
 
-    def _open_session(self, partition: int, token: int) -> None:
+    def _open_session(self, session: NodeSession, token: int) -> None:
         def done(outcome: Outcome) -> None:
-            session = self._sessions[partition]
             if isinstance(outcome, Refusal) or outcome[0] != 0:
-                waiting = session.failed()
-                if not refusals.is_timeout(outcome):
-                    for call in waiting:
-                        if not call.finished:
-                            call.finish(refusals.no_session(outcome))
-                    return
-                # The calls have deadlines of their own, and came later than this one.
-            else:
-                waiting = session.opened(cast(int, outcome[1]))
-            for call in waiting:
+                self._no_session(session, outcome)
+                return
+            for call in session.opened(cast(int, outcome[1])):
                 if not call.finished and session.assign(call):
                     self.try_now(call)
 
-        self.open_session(partition, token, None, done)
+        self.open_session(session.partition, token, None, done)
+
+    def _no_session(self, session: NodeSession, outcome: Outcome) -> None:
+        for call in session.failed():
+            if call.finished:
+                continue
+            if refusals.is_timeout(outcome):
+                # It has a deadline of its own, and came later than the one that is over.
+                session.assign(call)
+            else:
+                call.finish(refusals.no_session(outcome))

@@ -14,8 +14,9 @@ from cluster.state.queue_commands import DEQUEUE
 from cluster.state.queue_reads import expand as expand_dequeue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from cluster.replica import Replica
     from cluster.state.commands import Result
     from cluster.state.store import ReadTransaction
 
@@ -30,3 +31,16 @@ EXPANSIONS: dict[object, Expansion] = {
 
 What is kept for a sequence may be the result of another command: an expansion leaves it as it is.
 """
+
+
+def expand_all(
+    replica: Replica, expansions: Sequence[Expansion | None] | None, results: list[Result]
+) -> list[Result]:
+    """The answers to the commands of an entry, from their results as they are kept."""
+    if expansions is None:
+        return results
+    with replica.view() as (txn, _):
+        return [
+            expand(txn, result) if expand and result[0] == 0 else result
+            for expand, result in zip(expansions, results, strict=True)
+        ]

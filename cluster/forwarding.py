@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
-from cluster.calls import Wait, WaiterElsewhere
+from cluster.leader_wait import Asked, LeaderWait, WaitingWaiter
 from cluster.queries import Result, is_query
 from cluster.raft.messages import MalformedMessageError
 from cluster.raft.types import NodeId
@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 FORWARD = 32
 FORWARD_REPLY = 33
 FORWARD_CANCEL = 34
+FORWARD_STOP = 35
+FORWARD_KINDS = (FORWARD, FORWARD_REPLY, FORWARD_CANCEL, FORWARD_STOP)
 
-_MODES = _READ, _WRITE, _STALE, _WAIT = 0, 1, 2, 3
+_MODES = _READ, _WRITE, _STALE, _WAIT, _WAIT_AGAIN = 0, 1, 2, 3, 4
+"""The last is a call that waits and may have taken something already. Those two send how many
+milliseconds they wait in place of the floor: theirs is their sequence."""
 _RESULT, _NOT_LEADER, _UNKNOWN, _ARGUMENTS = 0, 1, 2, 3
 """Kinds of replies; the last is none yet, but says how the call waits from now on."""
 
 
-_WaitHere: TypeAlias = (
-    "Callable[[int, int, tuple[object, ...], Wait, WaiterElsewhere], Call | None]"
-)
+_WaitHere: TypeAlias = "Callable[[Partition, Asked, WaitingWaiter], LeaderWait]"
 
 
 class MessageSender(Protocol):
@@ -62,11 +64,13 @@ class Forwarding:
         self._flush_soon = flush_soon
         self._request_turn = request_turn
         self._out: dict[NodeId, dict[int, Call]] = {}
+        self._out_waits: dict[NodeId, dict[int, Call]] = {}
+        """The same for calls that wait there, which are not counted with the others."""
         self._next_id = 0
-        self._waiting: dict[NodeId, dict[int, Call]] = {}
+        self._waiting: dict[NodeId, dict[int, LeaderWait]] = {}
         """Calls of other nodes that wait here, by the id they have there."""
-        self.wait_here: _WaitHere = _nobody_waits
-        """Runs a call of another node that may wait; returns it while it is unanswered."""
+        self.wait_here: _WaitHere
+        """Makes a call of another node that may wait here; set by the dispatcher."""
         self._losses: Counter[NodeId] = Counter()
         """How often the link to each node was lost."""
 
@@ -79,10 +83,11 @@ class Forwarding:
         if not self._network.has_room(node):
             return False
         self._next_id += 1
-        triple = (call.session, call.sequence, call.floor)
-        if call.wait_until and not call.session:
+        out, triple = self._out, (call.session, call.sequence, call.floor)
+        if call.wait_until:
             left_ms = 1000 * (call.wait_until - call.dispatcher.now())
-            mode, triple = _WAIT, (max(0, round(left_ms)), 0, 0)
+            out, triple = self._out_waits, (*triple[:2], max(0, round(left_ms)))
+            mode = _WAIT_AGAIN if call.ambiguous else _WAIT
         else:
             mode = _WRITE if call.is_write else _STALE if call.stale else _READ
         message: list[object] = [
@@ -91,34 +96,40 @@ class Forwarding:
         ]
         if not self._network.send(node, message):
             return False
-        self._out.setdefault(node, {})[self._next_id] = call
+        out.setdefault(node, {})[self._next_id] = call
         call.forwarded_to, call.forwarded_as = node, self._next_id
         self._flush_soon()
         return True
 
     def calls_to(self, node: NodeId) -> int:
-        """Calls on their way to `node`, for their bound."""
+        """Calls on their way to `node`, for their bound; without those that wait there."""
         return len(self._out.get(node, ()))
 
     def forget(self, call: "Call") -> None:
         """Nobody waits any more for a call that is on its way."""
         node, call_id = call.forwarded_to, call.forwarded_as
-        known = self._out.get(node, {}).pop(call_id, None)
-        if known is not None and call.wait_until and not call.session:
+        self._out.get(node, {}).pop(call_id, None)
+        if self._out_waits.get(node, {}).pop(call_id, None) is not None:
             self._network.send(node, [FORWARD_CANCEL, call.partition, call_id])
             self._flush_soon()
 
+    def stop(self, call: "Call") -> None:
+        """A call that waits elsewhere is to be answered: with what its try there has taken, if
+        one is under way, otherwise with nothing."""
+        node, call_id = call.forwarded_to, call.forwarded_as
+        if call_id in self._out_waits.get(node, {}):
+            self._network.send(node, [FORWARD_STOP, call.partition, call_id])
+            self._flush_soon()
+
     def peer_lost(self, node: NodeId) -> None:
-        """Whatever was sent to `node` may or may not run."""
+        """Whatever was sent to `node` may or may not run. Who sent it asks again with the same
+        session and sequence, and is told what became of it."""
         self._losses[node] += 1
-        for call in self._out.pop(node, {}).values():
-            if call.wait_until and not call.session:
-                # What it may have been given comes back when the lease is over.
-                call.on_not_leader(0)
-            else:
-                call.on_unknown()
-        for call in self._waiting.pop(node, {}).values():
-            call.cancel()
+        out = {**self._out.pop(node, {}), **self._out_waits.pop(node, {})}
+        for call_id in sorted(out):
+            out[call_id].on_unknown()
+        for waiting in self._waiting.pop(node, {}).values():
+            waiting.cancel()
 
     def receive(self, node: NodeId, message: list[object]) -> None:
         """A message of one of the kinds above; raises MalformedMessageError for a bad one."""
@@ -127,7 +138,7 @@ class Forwarding:
         elif message[0] == FORWARD_REPLY:
             self._on_reply(node, message)
         else:
-            self._on_cancel(node, message)
+            self._on_end(node, message)
 
     def _on_forward(self, node: NodeId, message: list[object]) -> None:
         if not _is_forward(message):
@@ -136,11 +147,11 @@ class Forwarding:
         triple, args = cast(list[list[object]], message[5:])
         partition = self._partitions.get(partition_id)
         waiter = _Forwarded(self, node, partition_id, call_id)
-        waiter.repeatable = mode != _WRITE
+        waiter.repeatable = mode in (_READ, _STALE)
         if partition is None:
             waiter.on_not_leader(0)
-        elif mode == _WAIT:
-            self._wait(waiter, code, args, cast(int, triple[0]))
+        elif mode in (_WAIT, _WAIT_AGAIN):
+            self._wait(partition, waiter, _asked(code, triple, args, is_new=mode == _WAIT))
         elif mode == _WRITE:
             command = cast(Command, (code, *triple, *args))
             if is_transaction_call(code, args):
@@ -163,34 +174,35 @@ class Forwarding:
             partition.read(code, args, waiter)
             self._request_turn(partition)
 
-    def _wait(self, waiter: "_Forwarded", code: int, args: list[object], wait_ms: int) -> None:
-        topics = topics_of(code, args)
-        known = is_query(code, args) or is_command(cast(Command, (code, 0, 0, 0, *args)))
-        if topics is None or not known or type(wait_ms) is not int:
+    def _wait(self, partition: "Partition", waiter: "_Forwarded", asked: Asked | None) -> None:
+        if asked is None:
             waiter.on_result((Reason.UNKNOWN_OP,))
             return
-        wait = Wait(max(0, wait_ms) / 1000, topics)
-        call = self.wait_here(waiter.partition_id, code, tuple(args), wait, waiter)
-        if call is not None:
-            self._waiting.setdefault(waiter.node, {})[waiter.call_id] = call
+        waiting = self.wait_here(partition, asked, waiter)
+        self._waiting.setdefault(waiter.node, {})[waiter.call_id] = waiting
+        waiting.start()
 
-    def _on_cancel(self, node: NodeId, message: list[object]) -> None:
+    def _on_end(self, node: NodeId, message: list[object]) -> None:
         if len(message) != 3 or type(message[2]) is not int:
-            raise MalformedMessageError("a cancelled call of another shape")
-        call = self._waiting.get(node, {}).pop(message[2], None)
-        if call is not None:
-            call.cancel()
+            raise MalformedMessageError("the end of a waiting call of another shape")
+        calls = self._waiting.get(node, {})
+        if message[2] not in calls:
+            return  # It has been answered meanwhile.
+        if message[0] == FORWARD_STOP:
+            calls[message[2]].stop()
+        else:
+            calls.pop(message[2]).cancel()
 
     def _on_reply(self, node: NodeId, message: list[object]) -> None:
         if len(message) != 5 or type(message[2]) is not int:
             raise MalformedMessageError("an answer to a forwarded call of another shape")
         call_id, kind, content = message[2:]
         if kind == _ARGUMENTS:
-            waiting = self._out.get(node, {}).get(cast(int, call_id))
+            waiting = self._out_waits.get(node, {}).get(cast(int, call_id))
             if waiting is not None and type(content) is list:
-                waiting.resolve(tuple(cast(list[object], content)))
+                waiting.on_arguments(tuple(cast(list[object], content)))
             return
-        call = self._out.get(node, {}).pop(cast(int, call_id), None)
+        call = self._take(node, cast(int, call_id))
         if call is None:
             return  # The link was replaced meanwhile, or its deadline has passed.
         if kind == _RESULT and _is_result(content):
@@ -199,6 +211,10 @@ class Forwarding:
             call.on_not_leader(content)
         else:
             call.on_unknown()
+
+    def _take(self, node: NodeId, call_id: int) -> "Call | None":
+        call = self._out.get(node, {}).pop(call_id, None)
+        return call or self._out_waits.get(node, {}).pop(call_id, None)
 
     def losses(self, node: NodeId) -> int:
         """Changes with every link to `node`: what it asked over an older one is not answered."""
@@ -222,7 +238,7 @@ class Forwarding:
 
 
 class _Forwarded:
-    """Waits here for a call of another node. Implements `WaiterElsewhere`.
+    """Waits here for a call of another node. Implements `WaitingWaiter`.
 
     It answers over the link that the call came from, or not at all. The other node may have been
     restarted since, and number another call alike (row 18 of `cluster/raft/DESIGN.md`).
@@ -241,6 +257,11 @@ class _Forwarded:
         self.repeatable = False
         """A read: its answer may be dropped, the other node then asks again a little later."""
 
+    @property
+    def finished(self) -> bool:
+        """The link it came from is lost: the other node tries again."""
+        return self._forwarding.losses(self.node) != self._losses
+
     def on_result(self, result: Result) -> None:
         if self.repeatable and not self._forwarding.has_room(self.node):
             self._reply(_UNKNOWN, 0)
@@ -258,16 +279,21 @@ class _Forwarded:
         self._reply(_UNKNOWN, 0)
 
     def _reply(self, kind: int, content: object) -> None:
-        if self._forwarding.losses(self.node) != self._losses:
+        if self.finished:
             return
         self._forwarding.reply(self.node, self.partition_id, self.call_id, kind, content)
 
 
-def _nobody_waits(
-    _partition: int, _code: int, _args: tuple[object, ...], _wait: Wait, waiter: WaiterElsewhere
-) -> None:
-    """Before a node is listening."""
-    waiter.on_not_leader(0)
+def _asked(code: int, triple: list[object], args: list[object], *, is_new: bool) -> Asked | None:
+    """A call of another node that waits; None when this version does not know it."""
+    session, sequence, wait_ms = triple
+    if type(session) is not int or type(sequence) is not int or type(wait_ms) is not int:
+        return None
+    is_write = is_command(cast(Command, (code, session, sequence, sequence, *args)))
+    if topics_of(code, args) is None or not (is_write or is_query(code, args)):
+        return None
+    wait_s = max(0, wait_ms) / 1000
+    return Asked(code, (session, sequence, sequence), tuple(args), is_write, wait_s, is_new)
 
 
 def _is_forward(message: list[object]) -> bool:

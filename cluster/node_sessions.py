@@ -2,6 +2,9 @@
 
 One per partition and node process, registered by a log entry. Sequences are given in order;
 the floor is the lowest one still awaited, so replicas may forget every result below it.
+
+A call that waits for minutes would keep that floor down, and all that came after it. It has a
+session for itself while it lasts, which then serves the next one.
 """
 
 from collections import deque
@@ -13,13 +16,15 @@ if TYPE_CHECKING:
     from cluster.calls import Call
 
 _TOKEN_BITS = 63
+_IDLE_MAX = 1024
+"""Sessions of one partition that wait for a call to wait; others are left to expire."""
 
 
 class NodeSession:
-    """The session of this node in one partition; opened on first use."""
+    """A session of this node in one partition; opened on first use."""
 
     def __init__(
-        self, partition: int, rng: Random, open_session: Callable[[int, int], None]
+        self, partition: int, rng: Random, open_session: "Callable[[NodeSession, int], None]"
     ) -> None:
         self.partition = partition
         self.session_id = 0
@@ -33,14 +38,14 @@ class NodeSession:
 
     def assign(self, call: "Call") -> bool:
         """Gives the call its triple; false when it waits for the session to be opened."""
+        call.node_session = self
         if not self.session_id:
             self._queue[call] = None
             if not self._opening:
                 self._opening = True
                 # A retried open carries the same token, so it registers one session.
-                self._open(self.partition, self._rng.getrandbits(_TOKEN_BITS))
+                self._open(self, self._rng.getrandbits(_TOKEN_BITS))
             return False
-        call.node_session = self
         call.session = self.session_id
         call.sequence = self._next_sequence
         self._awaited.append(self._next_sequence)
@@ -83,3 +88,20 @@ class NodeSession:
     def _take_queue(self) -> "list[Call]":
         waiting, self._queue = self._queue, {}
         return list(waiting)
+
+
+class WaitSessions:
+    """The sessions of calls that wait in one partition, each for one at a time."""
+
+    def __init__(self, make: Callable[[], NodeSession]) -> None:
+        self._make = make
+        self._idle: list[NodeSession] = []
+
+    def take(self) -> NodeSession:
+        """One that no call uses: that which was used last, as it is the last to expire."""
+        return self._idle.pop() if self._idle else self._make()
+
+    def give_back(self, session: NodeSession) -> None:
+        """The call has ended; no later one may be given its sequence."""
+        if session.session_id and len(self._idle) < _IDLE_MAX:
+            self._idle.append(session)

@@ -107,12 +107,16 @@ def refusal_of(result: Result) -> Refusal:
     return Refusal(Reason(code), Ran.NO, message(result))
 
 
+def _cas_message(result: Result) -> str:
+    return f"the version is {result[1]}" if result[1] else "there is no such key"
+
+
 def _condition_message(result: Result) -> str:
     return "the key exists" if result[1] else "the key does not exist"
 
 
 _MESSAGES: dict[int, Callable[[Result], str]] = {
-    Reason.CAS_MISMATCH: lambda result: f"the version is {result[1]}",
+    Reason.CAS_MISMATCH: _cas_message,
     Reason.CONDITION_FAILED: _condition_message,
     Reason.NOT_FOUND: lambda _: "no such key",
     Reason.WRONG_TYPE: lambda _: "the value is no counter: it is not 8 bytes long",
@@ -121,8 +125,8 @@ _MESSAGES: dict[int, Callable[[Result], str]] = {
         "the transaction is not open: it ended, was idle for a minute, or its leader changed"
     ),
     Reason.TXN_TOO_LARGE: lambda _: (
-        "a transaction has at most 256 operations and 1 MiB of keys and"
-        " values; it stays open without this one"
+        "a transaction has at most 256 operations, 1 MiB of keys and values, and writes 4 MiB of"
+        " values, those that get another time to live included; it stays open without this one"
     ),
     Reason.TOO_MANY_TRANSACTIONS: lambda _: "this node has too many open transactions",
     Reason.INTERNAL: lambda _: "the node made a mistake; its log has the details",

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from cluster.commits import Collecting
+from cluster.expansions import expand_all
 from cluster.partition_defaults import end_learning, ignore_snapshot, tell_nobody
-from cluster.partition_reads import BUGS, TRANSACT, PartitionReads, Waiter
+from cluster.partition_reads import BUGS, TRANSACT, CallWaiter, PartitionReads, Waiter
 from cluster.queries import View
 from cluster.raft.messages import SNAPSHOT_KINDS, MalformedMessageError
 from cluster.raft.types import InvariantBrokenError, LogFullError, NodeId, NotLeaderError
@@ -22,7 +23,7 @@ from cluster.state.errors import CorruptState, StoreFull, UnknownCommand
 from cluster.storage.wal_errors import WalDamaged, WalFailed
 from cluster.transactions import TXN_COMMIT_ASKED, Budget, Transactions
 from cluster.waiting import Waiting
-from cluster.waiting_commands import Proposed, WaitingCommands
+from cluster.waiting_commands import WaitingCommands
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from cluster.raft.group import RaftGroup
     from cluster.raft.types import Outgoing
     from cluster.replica import Replica
-    from cluster.state.commands import Command, Result
+    from cluster.state.commands import Command
     from cluster.storage.group_log import GroupLog
     from cluster.storage.snapshots import Incoming, Snapshots
 
@@ -46,6 +47,8 @@ BROKEN = (
 _FOLLOWER_BACKLOG_MAX = 128
 """Entries that a follower leaves unapplied between two ticks."""
 _HOUSEKEEPING_MS = 1000
+_APPLY_S = 0.02
+"""How long one turn applies: heartbeats and other partitions wait meanwhile."""
 _APPLY_AGAIN_S = 0.5
 """How long to wait before an entry that found no space is applied again."""
 
@@ -151,7 +154,7 @@ class Partition:
             self._reads.add(code, args, waiter)
 
     def transact(
-        self, code: int, triple: tuple[int, int, int], args: Sequence[object], waiter: Waiter
+        self, code: int, triple: tuple[int, int, int], args: Sequence[object], waiter: CallWaiter
     ) -> None:
         """A call of a transaction that is open here; see `cluster.transactions`."""
         if code == TXN_COMMIT_ASKED:
@@ -202,7 +205,7 @@ class Partition:
                 self.group.tick()
             except BROKEN as error:
                 self._break(error)
-        self.waiting.end_overdue(self._clock.monotonic())
+        self.waiting.tick(self._clock.monotonic())
         self.transactions.end_idle()
         self._time_due = self._is_time_due()
 
@@ -280,6 +283,13 @@ class Partition:
                 for waiter in batch.waiters + reads.take_needing_entry():
                     waiter.on_result((Reason.WRITES_STOPPED,))
                 return
+            except (ValueError, OverflowError):
+                # A mistake of ours, as an entry too long for the log: nothing was appended.
+                logger.exception("partition %d: an entry was not proposed", self.partition_id)
+                commands.refused(batch)
+                for waiter in batch.waiters:
+                    waiter.on_result((Reason.INTERNAL,))
+                continue
             self._stamps.follow(stamp_ms)
             commands.proposed(batch, position)
             if reads.need_entry:
@@ -301,8 +311,11 @@ class Partition:
         if not entries:
             return False
         self.replica.listen(listening=bool(len(self.waiting)))
+        until = self._clock.monotonic() + _APPLY_S
         try:
-            results = self.replica.apply(entries, self._log.durable_index)
+            results = self.replica.apply(
+                entries, self._log.durable_index, lambda: self._clock.monotonic() < until
+            )
         except StoreFull as error:
             # Nothing of it was applied; it is tried again when the timer comes round.
             if not self.disk_full:
@@ -313,30 +326,21 @@ class Partition:
         if self.disk_full:
             logger.info("partition %d applies again", self.partition_id)
         self.disk_full = False
-        self.group.note_applied(entries[-1].index)
+        self.group.note_applied(self.replica.applied_index)
         self._stamps.follow(self.replica.stamp_ms)
-        for entry, outcomes in zip(entries, results, strict=True):
+        for entry, outcomes in zip(entries, results, strict=False):
             self.commands_applied += len(outcomes)
             proposed = self._commands.applied(entry.index, entry.term)
             if proposed is not None:
-                self._answer(proposed, outcomes)
+                answers = expand_all(self.replica, proposed.expansions, outcomes)
+                for waiter, answer in zip(proposed.waiters, answers, strict=True):
+                    waiter.on_result(answer)
         # After the answers: an entry may bring what a call of an earlier one did not find.
         self.waiting.wake(self.replica.take_touched())
         if self.replica.timers_due_ms <= self.replica.stamp_ms:
             # An entry runs a bounded number of timers: the next one goes on at once.
             self._time_due = group.accepts_proposals and group.is_ready
         return self.group.commit_index > self.group.applied_index
-
-    def _answer(self, proposed: Proposed, outcomes: "list[Result]") -> None:
-        answers = outcomes
-        if proposed.expansions is not None:
-            with self.replica.view() as (txn, _):
-                answers = [
-                    expand(txn, result) if expand and result[0] == 0 else result
-                    for expand, result in zip(proposed.expansions, outcomes, strict=True)
-                ]
-        for waiter, answer in zip(proposed.waiters, answers, strict=True):
-            waiter.on_result(answer)
 
     def _is_time_due(self) -> bool:
         """Whether entries have to carry the time because no command does.

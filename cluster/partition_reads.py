@@ -7,11 +7,12 @@ and is made once more by the applied stamp.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from cluster.pace import Pace
 from cluster.queries import QUERIES, ClockBehindError, Result, View, bytes_in
 from cluster.raft.types import NodeId, NotLeaderError
+from cluster.state.errors import CorruptState, StoreFull
 from cluster.transactions import MOVING
 from flo.wire.status import Reason
 
@@ -26,14 +27,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flo.partition")
 
 TRANSACT = 0x10100
-"""A call of a transaction, among the reads."""
+"""A call of a transaction, from a `CallWaiter`. It is no read, but needs to know the same: that
+this replica leads, and all that was answered before."""
 
 BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What only a mistake of ours raises."""
 
+_OVERLAY_BUGS = (*BUGS, AssertionError, CorruptState, RuntimeError, StoreFull)
+
 _READS_PER_TURN = 512
 _BYTES_PER_TURN = 4 << 20
-"""Of answers; then other partitions and the sockets have their turn."""
+_ANSWER_S = 0.02
+"""Reads, bytes of answers, and time: then other partitions and the sockets have their turn."""
 
 
 class Waiter(Protocol):
@@ -50,10 +55,26 @@ class Waiter(Protocol):
         ...
 
 
+class CallWaiter(Waiter, Protocol):
+    """A waiter whose call may be over before it is heard."""
+
+    @property
+    def finished(self) -> bool:
+        """Nobody waits any more, and was told that it did not run: it must not run then."""
+        ...
+
+
 class _Read(NamedTuple):
     code: int
     args: Sequence[object]
     waiter: Waiter
+    call: CallWaiter | None = None
+    """The waiter of a call of a transaction, for which `term` is the only one to run in."""
+    term: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.call is not None and self.call.finished
 
 
 class _Confirmed(NamedTuple):
@@ -113,7 +134,11 @@ class PartitionReads:
 
     def add(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
         self.waiting += 1
-        self._new.append(_Read(code, args, waiter))
+        if code == TRANSACT:
+            call, term = cast("CallWaiter", waiter), self._group.leads_term
+            self._new.append(_Read(code, args, waiter, call, term))
+        else:
+            self._new.append(_Read(code, args, waiter))
 
     @property
     def need_entry(self) -> bool:
@@ -196,30 +221,45 @@ class PartitionReads:
     def query(self, view: View, code: int, args: Sequence[object]) -> Result:
         """Runs one query. A read changes nothing: a mistake costs its answer, not the replica."""
         try:
-            if code == TRANSACT:
-                # It is no read, but needs to know the same: that this replica leads, and all that
-                # was answered before.
-                term = self._group.leads_term
-                return self._transactions.run(view.txn, view.now_ms, term, args)
             return QUERIES[code](view, args)
         except BUGS:
             logger.exception("partition %d: query 0x%x failed", self._partition_id, code)
             return (Reason.INTERNAL,)
 
+    def _transact(self, view: View, read: _Read) -> Result:
+        if self._group.leads_term != read.term:
+            # Since it was asked, a leader between may have committed what is not seen here.
+            return MOVING
+        try:
+            return self._transactions.run(view, read.term, read.args)
+        except _OVERLAY_BUGS:
+            # What is wrong above the state is this transaction's alone; what is wrong in it, a
+            # read or the next command finds too.
+            logger.exception("partition %d: a call of a transaction failed", self._partition_id)
+            return (Reason.INTERNAL,)
+
     def _answer(self, due: list[_Confirmed]) -> list[_Confirmed]:
         """Answers as many as one turn takes; returns the others."""
         now_ms = self._stamps.now_ms()
+        until = self._clock.monotonic() + _ANSWER_S
         reads_left, bytes_left = _READS_PER_TURN, _BYTES_PER_TURN
         with self._replica.view() as (txn, stamp_ms):
             for place, each in enumerate(due):
                 view_ms = None if each.by_stamp else now_ms
                 view = View(txn, stamp_ms, view_ms, self._replica.timers_due_ms)
                 for number, read in enumerate(each.reads):
-                    if reads_left <= 0 or bytes_left <= 0:
+                    is_full = reads_left <= 0 or bytes_left <= 0
+                    if is_full or self._clock.monotonic() > until:
                         return [each._replace(reads=each.reads[number:]), *due[place + 1 :]]
                     reads_left -= 1
+                    if read.is_over:
+                        self.waiting -= 1
+                        continue
                     try:
-                        result = self.query(view, read.code, read.args)
+                        if read.call is None:
+                            result = self.query(view, read.code, read.args)
+                        else:
+                            result = self._transact(view, read)
                     except ClockBehindError:
                         self._behind_clock.append(read)
                     else:

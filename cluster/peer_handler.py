@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING
 
-from cluster.forwarding import FORWARD, FORWARD_CANCEL, FORWARD_REPLY
+from cluster.forwarding import FORWARD_KINDS
 from cluster.founding import DataDirectory
 from cluster.peers.admission import admit
 from cluster.raft.messages import KINDS, MalformedMessageError
@@ -103,7 +103,7 @@ class NodePeerHandler:
 
     def _take(self, node_id: "NodeId", message: list[object]) -> None:
         kind = message[0]
-        if kind in (FORWARD, FORWARD_REPLY, FORWARD_CANCEL):
+        if kind in FORWARD_KINDS:
             self._forwarding.receive(node_id, message)
             return
         number = message[1] if len(message) > 1 else None

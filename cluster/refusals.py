@@ -8,11 +8,7 @@ from flo.wire.status import Ran, Reason, Refusal
 
 if TYPE_CHECKING:
     from cluster.calls import Outcome
-    from cluster.partition_reads import Waiter
     from cluster.raft.types import NodeId
-
-ASTRAY = Refusal(Reason.LEADER_UNKNOWN, Ran.NO, "this node does not lead the partition any more")
-"""For a call of another node, which finds its own way from there."""
 
 
 def no_leader(partition: int, replicas: int, missing: list[NodeId]) -> Refusal:
@@ -53,15 +49,3 @@ def no_session(outcome: Outcome) -> Refusal:
     else:
         reason, message = Reason.UNCLASSIFIED, f"the leader answered with code {outcome[0]!r}"
     return Refusal(reason, Ran.NO, f"no session could be opened: {message}")
-
-
-def tell_peer(waiter: Waiter, outcome: Outcome, leader: NodeId) -> None:
-    """How a call has ended that another node made here, and who leads now."""
-    if not isinstance(outcome, Refusal):
-        waiter.on_result(outcome)
-    elif outcome.ran is not Ran.NO:
-        waiter.on_unknown()
-    elif outcome.reason is Reason.LEADER_UNKNOWN:
-        waiter.on_not_leader(leader)
-    else:
-        waiter.on_result((outcome.reason,))

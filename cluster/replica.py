@@ -11,12 +11,16 @@ from cluster.state.store import Table
 from cluster.storage.records import COMMANDS_KIND, NOOP_KIND
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from cluster.state.commands import Result
     from cluster.state.machine import StateMachine
     from cluster.state.store import ReadTransaction, Store, WriteTransaction
     from cluster.storage.records import Entry
+
+
+def _always() -> bool:
+    return True
 
 
 class Replica:
@@ -56,8 +60,15 @@ class Replica:
         """Topics of waiting calls that were touched since the last time; see `Context.touch`."""
         return self._machine.take_touched()
 
-    def apply(self, entries: Sequence[Entry], durable_index: int) -> list[list[Result]]:
+    def apply(
+        self,
+        entries: Sequence[Entry],
+        durable_index: int,
+        has_time: Callable[[], bool] = _always,
+    ) -> list[list[Result]]:
         """Applies consecutive entries and commits them; the results of each entry, in order.
+
+        At least one, and the next ones while `has_time` says so: as many as there are results.
 
         `durable_index` is the last entry that this node's own log has synced: nothing beyond it is
         applied, or a crash could leave a state that its own log cannot explain.
@@ -72,7 +83,7 @@ class Replica:
         self._usable = False
         try:
             with self._store.write() as txn:
-                results = self._apply_all(txn, entries)
+                results = self._apply_all(txn, entries, has_time)
         except StoreFull:
             self._load()
             self._usable = True
@@ -99,9 +110,15 @@ class Replica:
                     digest.update(value)
         return digest.hexdigest()
 
-    def _apply_all(self, txn: WriteTransaction, entries: Sequence[Entry]) -> list[list[Result]]:
+    def _apply_all(
+        self, txn: WriteTransaction, entries: Sequence[Entry], has_time: Callable[[], bool]
+    ) -> list[list[Result]]:
         apply = self._machine.apply
-        results = [apply(txn, entry.index, _payload(entry)) for entry in entries]
+        results: list[list[Result]] = []
+        for entry in entries:
+            results.append(apply(txn, entry.index, _payload(entry)))
+            if not has_time():
+                break
         self._machine.finish(txn)
         return results
 

@@ -3,7 +3,7 @@
 from random import Random
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
-from cluster.calls import Call, Outcome, Wait
+from cluster.calls import Call, Outcome
 from cluster.gather import Gather
 from cluster.kv_operations import RESERVED_PREFIXES
 from cluster.listings import Listings
@@ -122,12 +122,12 @@ class Router:
             done(outcome if isinstance(outcome, Refusal) else to_answer(operation, outcome))
 
         args = self._arguments(operation, request)
-        topics = topics_of(operation.code, args)
-        assert topics is not None, f"{request.op.name} waits, but for what?"
-        wait = Wait(wait_ms / 1000, topics)
+        assert topics_of(operation.code, args), f"{request.op.name} waits, but for what?"
         partition = partition_of(body.namespace, operation.name(body), self._partition_count)
         run = self._dispatcher.write if operation.is_write else self._dispatcher.read
-        return run(partition, operation.code, args, request.context, finished, wait=wait)
+        return run(
+            *(partition, operation.code, args, request.context, finished), wait_s=wait_ms / 1000
+        )
 
     def _arguments(self, operation: Operation, request: "Request") -> "Arguments":
         args = operation.arguments(cast(Placed, request.body))

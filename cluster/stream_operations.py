@@ -17,6 +17,7 @@ from cluster.state.stream_rows import FIRST_ID, LAST_ID, key_hash_of
 from cluster.stream_queries import NO_PARTITION, STREAM_INFO, STREAM_READ, WAIT_STREAM_READ
 from flo.wire import stream_messages as wire
 from flo.wire.group_messages import GroupBody
+from flo.wire.limits import HEADERS_MAX
 from flo.wire.messages import Deleted, Done
 from flo.wire.routing import stream_home
 from flo.wire.status import Ran, Reason, Refusal
@@ -50,6 +51,14 @@ def refuse_early(placed: Placed) -> Refusal | None:
     if cast("NamedBody", placed).stream.startswith(RESERVED_PREFIXES):
         return Refusal(Reason.RESERVED_KEY, Ran.NO, "names that begin with this are reserved")
     return None
+
+
+def _refuse_append_early(placed: Placed) -> Refusal | None:
+    most = max((len(item.headers) for item in cast("wire.StreamAppend", placed).records), default=0)
+    if most > HEADERS_MAX:
+        text = f"a record with {most} headers: at most {HEADERS_MAX}"
+        return Refusal(Reason.OUT_OF_RANGE, Ran.NO, text)
+    return refuse_early(placed)
 
 
 def to_records(name: bytes, rows: object) -> tuple[wire.StreamRecord, ...]:
@@ -175,7 +184,7 @@ _READ = _read(STREAM_READ, _read_arguments, _records)._replace(
 )
 
 STREAM_OPERATIONS: dict[int, Operation] = {
-    0x130: _write(STREAM_APPEND, _append_arguments, _appended),
+    0x130: _write(STREAM_APPEND, _append_arguments, _appended)._replace(early=_refuse_append_early),
     0x131: _READ,
     0x132: _write(STREAM_TRIM, _trim_arguments, _trimmed),
     0x133: _read(STREAM_INFO, _info_arguments, _info),

@@ -25,6 +25,13 @@ def topics_of(code: int, args: Sequence[object]) -> Topics | None:
     return None if topics is None else topics(args)
 
 
+def takes_turns(code: int) -> bool:
+    """Whether all who wait for one topic wait for the same: nothing is there for one who comes
+    later that is not for those who wait already. A member of a group may find what others do not.
+    """
+    return code == DEQUEUE
+
+
 def _key(args: Sequence[object]) -> Topics:
     namespace, key = cast("Sequence[bytes]", args[:2])
     return (b"k" + namespace + b"\x00" + key,)

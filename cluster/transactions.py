@@ -2,9 +2,12 @@
 
 An operation is tried on the spot, by the same handlers that the log uses, on an overlay above the
 committed state: so it sees what the transaction did before it, and a condition that does not hold
-is refused at once. What changes something is kept, and becomes one command when the transaction is
+is refused at once. What was accepted is kept, and becomes one command when the transaction is
 committed, which tests every condition again. A new leader knows nothing of it: the id is unknown
 there, unless it was committed.
+
+Nothing else is kept, since others commit meanwhile: each call does what the transaction did to its
+key once more, on the present state.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from cluster.queries import EXISTS, GET
+from cluster.room import Room
 from cluster.state.commands import DELETE, EXPIRE, INCR, PUT, is_command
 from cluster.state.context import Context
 from cluster.state.kv import HANDLERS, kv_get
@@ -24,10 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cluster.clock import Clock
-    from cluster.queries import Result
+    from cluster.queries import Result, View
     from cluster.state.commands import Item
-    from cluster.state.store import ReadTransaction
-    from cluster.state.txn_commands import Operation
+    from cluster.state.keyspace import Record
 
 TXN_BEGIN = 0x110
 TXN_ROLLBACK = 0x112
@@ -38,8 +41,13 @@ TXN_COMMIT_ASKED = 0x10112
 
 BYTES_MAX = 1 << 20
 """Keys and values of one transaction."""
+WRITTEN_MAX = 4 << 20
+"""Values that it writes: a new time to live writes the value that is there."""
 OPEN_MAX = 1024
 """Open transactions of one node."""
+OPEN_BYTES_MAX = 64 << 20
+"""What they take together, with `_OPERATION_BYTES` for each operation."""
+_OPERATION_BYTES = 512
 IDLE_S = 60.0
 
 PROPOSE = 1004
@@ -50,9 +58,18 @@ MOVING: Result = (1005,)
 
 _WRITES = (PUT, DELETE, INCR, EXPIRE)
 _COUNTER_MAX = 2**24 - 1
-_OWN_VERSIONS = 2**63
-"""What a transaction has written carries versions from here on, until it is committed."""
+_OWN_VERSION = 2**63
+"""What a transaction has written has this version, until it is committed."""
 _UNKNOWN: Result = (Reason.NO_SUCH_TRANSACTION,)
+_TOO_LARGE: Result = (Reason.TXN_TOO_LARGE,)
+_NO_ROOM: Result = (
+    Reason.TOO_MANY_TRANSACTIONS,
+    b"the open transactions of this node take 64 MiB already: try again when some have ended",
+)
+_OWN_CAS: Result = (
+    Reason.CAS_MISMATCH,
+    b"the transaction has changed this key: it has no version before the commit",
+)
 
 _FIELDS: dict[int, tuple[type | tuple[type, ...], ...]] = {
     TXN_BEGIN: (bytes, int),  # namespace, hash of the routing key
@@ -89,11 +106,12 @@ def is_transaction_call(code: int, args: Sequence[object]) -> bool:
 class Budget:
     """Open transactions of a node, over all its partitions."""
 
-    __slots__ = ("open", "open_max")
+    __slots__ = ("open", "open_max", "room")
 
     def __init__(self, open_max: int = OPEN_MAX) -> None:
         self.open = 0
         self.open_max = open_max
+        self.room = Room(OPEN_BYTES_MAX)
 
 
 class _Open:
@@ -102,25 +120,24 @@ class _Open:
     __slots__ = (
         "answers",
         "commits",
-        "context",
         "namespace",
         "nbytes",
         "operations",
-        "overlay",
+        "taken",
         "used_at",
+        "written",
     )
 
-    def __init__(self, namespace: bytes, below: ReadTransaction) -> None:
+    def __init__(self, namespace: bytes, now: float) -> None:
         self.namespace = namespace
-        self.used_at = 0.0
+        self.used_at = now
         self.commits = 0
         """Commits on their way; one that comes again must hear what became of it, not "unknown"."""
-        self.operations: list[Operation] = []
+        self.operations: list[tuple[Item, ...]] = []
         self.nbytes = 0
-        self.overlay = Overlay(below)
-        self.context = Context()
-        self.context.revision = _OWN_VERSIONS
-        self.context.scratch = True
+        self.written = 0
+        self.taken = 0
+        """Of the room of its node."""
         self.answers: dict[tuple[int, int], Result] = {}
         """By session and sequence: an operation that comes again is not done again."""
 
@@ -139,22 +156,23 @@ class Transactions:
     def __len__(self) -> int:
         return len(self._open)
 
-    def run(self, txn: ReadTransaction, now_ms: int, term: int, args: Sequence[object]) -> Result:
+    def run(self, view: View, term: int, args: Sequence[object]) -> Result:
         """Does one call, of a code and arguments that `is_transaction_call` has accepted.
 
         `args` are the code, session and sequence, and the arguments. The caller has a read index
-        confirmed in `term`: this replica leads, and `txn` has every commit that was answered. The
-        answer to TXN_COMMIT_ASKED is PROPOSE with the operations, or that of an earlier commit.
+        confirmed in `term`, in which this replica still leads, and `view` has every commit that was
+        answered. The answer to TXN_COMMIT_ASKED is PROPOSE with the operations, or that of an
+        earlier commit. Raises `ClockBehindError`, as a read does, with nothing done.
         """
         code, session, sequence, namespace, what = cast(
             "tuple[int, int, int, bytes, int]", args[:5]
         )
         if code == TXN_BEGIN:
-            return self._begin(txn, term, namespace, what)
+            return self._begin(term, namespace, what)
         entry = self._open.get(what)
         is_ending = entry is not None and entry.commits > 0 and code != TXN_COMMIT_ASKED
         if entry is None or is_ending or entry.namespace != namespace:
-            known = read_outcome(txn, what) if code == TXN_COMMIT_ASKED else None
+            known = read_outcome(view.txn, what) if code == TXN_COMMIT_ASKED else None
             return _UNKNOWN if known is None else (0, known.revision, known.operations)
         entry.used_at = self._clock.monotonic()
         if code == TXN_COMMIT_ASKED:
@@ -164,29 +182,33 @@ class Transactions:
         if code == TXN_ROLLBACK:
             self.forget(what)
             return (0,)
-        entry.overlay.below = txn
-        entry.context.txn = entry.overlay
-        entry.context.stamp_ms = max(entry.context.stamp_ms, now_ms)
-        if code == TXN_READ:
-            return _read(entry, cast(int, args[5]), cast(bytes, args[6]))
-        known_answer = entry.answers.get((session, sequence))
-        if known_answer is None:
-            known_answer = _do(entry, cast("Sequence[Item]", args[5]))
-            if session and known_answer[0] == 0:
-                # As many as it has operations; what was refused had no effect.
-                entry.answers[session, sequence] = known_answer
+        try:
+            if code == TXN_READ:
+                return _read(entry, view, cast(int, args[5]), cast(bytes, args[6]))
+            known_answer = entry.answers.get((session, sequence))
+            if known_answer is None:
+                known_answer = self._do(entry, view, cast("Sequence[Item]", args[5]))
+                if session and known_answer[0] == 0:
+                    # As many as it has operations; what was refused had no effect.
+                    entry.answers[session, sequence] = known_answer
+        except _TooMuchError:
+            return _TOO_LARGE
         return known_answer
 
-    def reopen(self, txn_id: int) -> None:
-        """Its commit was not run: it is as it was."""
+    def reopen(self, txn_id: int) -> bool:
+        """One commit was not run; whether another one is on its way. Without, it is as it was."""
         entry = self._open.get(txn_id)
-        if entry is not None:
-            entry.commits -= 1
+        if entry is None:
+            return False
+        entry.commits -= 1
+        return entry.commits > 0
 
     def forget(self, txn_id: int) -> None:
         """It has ended."""
-        if self._open.pop(txn_id, None) is not None:
+        entry = self._open.pop(txn_id, None)
+        if entry is not None:
             self._budget.open -= 1
+            self._budget.room.give(entry.taken)
 
     def end_idle(self) -> None:
         """Forgets transactions that were not used for `IDLE_S`."""
@@ -207,10 +229,10 @@ class Transactions:
     def forget_all(self) -> None:
         """This replica leads no longer: their ids are unknown from now on."""
         self._begins_from = 0.0
-        self._budget.open -= len(self._open)
-        self._open.clear()
+        for txn_id in list(self._open):
+            self.forget(txn_id)
 
-    def _begin(self, txn: ReadTransaction, term: int, namespace: bytes, pinned: int) -> Result:
+    def _begin(self, term: int, namespace: bytes, pinned: int) -> Result:
         now = self._clock.monotonic()
         if now < self._begins_from:
             return MOVING
@@ -220,10 +242,75 @@ class Transactions:
         txn_id = make_id(self._partition_id, term, self._counter)
         if txn_id in self._open:
             return (Reason.TOO_MANY_TRANSACTIONS,)
-        entry = self._open[txn_id] = _Open(namespace, txn)
-        entry.used_at = now
+        self._open[txn_id] = _Open(namespace, now)
         self._budget.open += 1
         return 0, txn_id, pinned
+
+    def _do(self, entry: _Open, view: View, operation: Sequence[Item]) -> Result:
+        size = sum(len(each) for each in operation if isinstance(each, bytes))
+        size -= len(entry.namespace)
+        if len(entry.operations) >= OPERATIONS_MAX or entry.nbytes + size > BYTES_MAX:
+            return _TOO_LARGE
+        if not self._budget.room.has(size + _OPERATION_BYTES):
+            return _NO_ROOM
+        sight = _Sight(entry, view, cast(bytes, operation[2]))
+        written = -sight.written
+        result = sight.do(operation)
+        if result[0] != 0:
+            return _without_own_version(result)
+        written += sight.written
+        if entry.written + written > WRITTEN_MAX:
+            raise _TooMuchError
+        entry.operations.append(tuple(operation))
+        entry.nbytes += size
+        entry.written += written
+        entry.taken += size + _OPERATION_BYTES
+        self._budget.room.take(size + _OPERATION_BYTES)
+        # Versions are given when it is committed; a counter's value may be another by then.
+        return (0, None, *result[2:])
+
+
+class _TooMuchError(Exception):
+    """The transaction writes more than `WRITTEN_MAX`."""
+
+
+class _Sight:
+    """One key as a transaction sees it: the committed state, and above it what it did to the key.
+
+    An operation whose condition holds no more is passed over: the commit will be refused.
+    """
+
+    __slots__ = ("_context", "_key", "_namespace", "written")
+
+    def __init__(self, entry: _Open, view: View, key: bytes) -> None:
+        """Raises `_TooMuchError`: values may have grown since. Raises `ClockBehindError`."""
+        view.get(entry.namespace, key)
+        self._namespace, self._key = entry.namespace, key
+        self.written = 0
+        """Bytes of values."""
+        self._context = context = Context()
+        context.txn = Overlay(view.txn)
+        context.stamp_ms = view.now_ms
+        context.revision = _OWN_VERSION
+        context.one_revision = True
+        for operation in entry.operations:
+            if operation[2] == key:
+                self.do(operation)
+
+    @property
+    def record(self) -> Record | None:
+        context = self._context
+        return kv_get(context.txn, context.stamp_ms, self._namespace, self._key)
+
+    def do(self, operation: Sequence[Item]) -> Result:
+        code, *arguments = operation
+        result = HANDLERS[cast(int, code)](self._context, (code, 0, 0, 0, *arguments))
+        if result[0] == 0:
+            record = self.record
+            self.written += 0 if record is None else len(record.value)
+            if self.written > WRITTEN_MAX:
+                raise _TooMuchError
+        return result
 
 
 def make_id(partition_id: int, term: int, counter: int) -> int:
@@ -236,22 +323,8 @@ def partition_of_id(txn_id: int) -> int:
     return txn_id >> 48
 
 
-def _do(entry: _Open, operation: Sequence[Item]) -> Result:
-    code, *arguments = operation
-    size = sum(len(each) for each in arguments if isinstance(each, bytes)) - len(entry.namespace)
-    if len(entry.operations) >= OPERATIONS_MAX or entry.nbytes + size > BYTES_MAX:
-        return (Reason.TXN_TOO_LARGE,)
-    result = HANDLERS[cast(int, code)](entry.context, (code, 0, 0, 0, *arguments))
-    if result[0] != 0:
-        return _without_own_versions(result)
-    entry.operations.append((cast(int, code), *arguments))
-    entry.nbytes += size
-    # Versions are given when it is committed; a counter's value may be another by then.
-    return (0, None, *result[2:])
-
-
-def _read(entry: _Open, code: int, key: bytes) -> Result:
-    record = kv_get(entry.overlay, entry.context.stamp_ms, entry.namespace, key)
+def _read(entry: _Open, view: View, code: int, key: bytes) -> Result:
+    record = _Sight(entry, view, key).record
     if code == EXISTS:
         return (0, False, 0) if record is None else (0, True, _shown(record.version))
     if record is None:
@@ -260,11 +333,8 @@ def _read(entry: _Open, code: int, key: bytes) -> Result:
 
 
 def _shown(version: int) -> int:
-    return 0 if version >= _OWN_VERSIONS else version
+    return 0 if version == _OWN_VERSION else version
 
 
-def _without_own_versions(result: Result) -> Result:
-    return tuple(
-        _shown(each) if place and isinstance(each, int) else each
-        for place, each in enumerate(result)
-    )
+def _without_own_version(result: Result) -> Result:
+    return _OWN_CAS if result == (Reason.CAS_MISMATCH, _OWN_VERSION) else result

@@ -3,7 +3,9 @@
 A call that found nothing is parked under its topic, and woken by the entry that brings something:
 the state machine says which topics an entry touched, and for about how many. Reads are all woken;
 of writes, which take something away, as many as can be served, those first that came first. One
-that is woken and finds nothing is parked again in its old place.
+that is woken and finds nothing is parked again in its old place. One that is woken and does not
+take what there is leaves it to the next: whoever that is, is woken with the next tick, never by
+the call that ends.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _ENDS_SLACK = 1024
 
@@ -30,7 +32,8 @@ class Patient(Protocol):
 
     @property
     def topics(self) -> tuple[bytes, ...]:
-        """What it waits for; with a second topic it is also woken by whatever touches that."""
+        """What it waits for, and wider topics: it is also woken by whatever touches these. The last
+        but one, or the only one, is the line in which it stands."""
         ...
 
     def woken(self) -> None:
@@ -56,28 +59,34 @@ class Waiting:
         self._parked: dict[bytes, list[Patient]] = {}
         self._followers: dict[bytes, set[bytes]] = {}
         """Topics that are woken with another one."""
-        self._members: set[Patient] = set()
+        self._members: dict[Patient, None] = {}
+        self._owed: dict[bytes, int] = {}
+        """What is to be woken with the next tick."""
         self._ends: list[tuple[float, int, Patient]] = []
-        """A heap by time; also of calls that have ended since, until it is worth a cleaning."""
+        """A heap by time; also of calls that have ended since, and of some more than once, until it
+        is worth a cleaning."""
 
     def __len__(self) -> int:
         return len(self._members)
 
     def park(self, call: Patient) -> bool:
-        """Keeps a call until it is woken, cancelled or out of time; false when too many wait."""
-        if len(self._members) >= self._most:
-            return False
+        """Keeps a call until it is woken, cancelled or out of time; false when too many wait.
+
+        One that was parked before has its place still.
+        """
         if not call.ticket:
+            if len(self._members) >= self._most:
+                return False
             call.ticket = next(self._tickets)
         if len(self._ends) > 2 * len(self._members) + _ENDS_SLACK:
-            self._ends = [each for each in self._ends if each[2] in self._members]
+            self._ends = [(each.wait_until, next(self._pushes), each) for each in self._members]
             heapify(self._ends)
         heappush(self._ends, (call.wait_until, next(self._pushes), call))
         topic, *wider = call.topics
         insort(self._parked.setdefault(topic, []), call, key=_ticket_of)
         for each in wider:
             self._followers.setdefault(each, set()).add(topic)
-        self._members.add(call)
+        self._members[call] = None
         return True
 
     def wake(self, touched: Mapping[bytes, int]) -> None:
@@ -85,24 +94,34 @@ class Waiting:
         if not self._members:
             return
         for topic, served in touched.items():
-            self._wake_topic(topic, served)
+            self._wake_first(self._parked.get(topic, ()), served)
+            lines: dict[bytes, list[Patient]] = {}
             # In order, so that a simulation repeats.
             for follower in sorted(self._followers.get(topic, ())):
-                self._wake_topic(follower, served)
+                for call in self._parked[follower]:
+                    lines.setdefault(line_of(call), []).append(call)
+            for line in lines.values():
+                self._wake_first(sorted(line, key=_ticket_of), served)
+
+    def has_any(self, topic: bytes) -> bool:
+        """Whether a call waits for this topic."""
+        return topic in self._parked
+
+    def wake_later(self, topic: bytes) -> None:
+        """Somebody was woken for something, and has not taken it."""
+        self._owed[topic] = self._owed.get(topic, 0) + 1
+
+    def tick(self, now: float) -> None:
+        """Ends the calls whose time is over, and wakes those that are to be woken by now."""
+        self._end_overdue(now)
+        owed, self._owed = self._owed, {}
+        self.wake(owed)
 
     def cancel(self, call: Patient) -> None:
         """Nobody waits for this call any more."""
         if call in self._members:
-            self._members.discard(call)
+            del self._members[call]
             self._take_out(call)
-
-    def end_overdue(self, now: float) -> None:
-        """Ends the calls whose time is over."""
-        while self._ends and self._ends[0][0] <= now:
-            call = heappop(self._ends)[2]
-            if call in self._members:
-                self.cancel(call)
-                call.wait_over()
 
     def take_all(self) -> list[Patient]:
         """Empties this, in the order of arrival: the replica leads no longer."""
@@ -111,16 +130,23 @@ class Waiting:
         self._followers.clear()
         self._members.clear()
         self._ends.clear()
+        self._owed.clear()
         for call in calls:
             call.ticket = 0
         return calls
 
-    def _wake_topic(self, topic: bytes, served: int) -> None:
-        parked = self._parked.get(topic)
-        if not parked:
-            return
+    def _end_overdue(self, now: float) -> None:
+        while self._ends and self._ends[0][0] <= now:
+            call = heappop(self._ends)[2]
+            if call in self._members:
+                self.cancel(call)
+                call.wait_over()
+
+    def _wake_first(self, parked: Iterable[Patient], served: int) -> None:
         woken: list[Patient] = []
         for call in parked:
+            if call not in self._members:
+                continue
             if call.is_write:
                 if served <= 0:
                     continue
@@ -143,6 +169,11 @@ class Waiting:
             followers.discard(topic)
             if not followers:
                 del self._followers[each]
+
+
+def line_of(call: Patient) -> bytes:
+    """Of calls that are woken by the same wider topic, those of one line share what is served."""
+    return call.topics[-2:][0]
 
 
 def _ticket_of(call: Patient) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cluster.expansions import EXPANSIONS, Expansion
 from cluster.pace import Pace
 from cluster.raft.pending import PendingTable
-from cluster.sizes import bytes_of
+from cluster.sizes import work_of
 
 if TYPE_CHECKING:
     from cluster.clock import Clock
@@ -25,6 +25,7 @@ class Batch(NamedTuple):
     commands: "list[Command]"
     waiters: "list[Waiter]"
     nbytes: int
+    """With what it costs to apply them, in bytes; see `work_of`."""
 
 
 class Proposed(NamedTuple):
@@ -50,6 +51,7 @@ class WaitingCommands:
         self._pace = Pace.of(limits)
         self._queue: list[Command] = []
         self._waiters: list[Waiter] = []
+        self._sizes: list[int] = []
         self._queue_bytes = 0
         self._in_log: PendingTable[Proposed] = PendingTable()
         self._in_log_commands = 0
@@ -65,13 +67,15 @@ class WaitingCommands:
 
     def add(self, command: "Command", size: int, waiter: "Waiter") -> bool:
         """Queues a command; false when there is no room for it."""
+        size += work_of(command) + _OVERHEAD_BYTES
         nbytes = self._queue_bytes + self._in_log_bytes + size
         if not self._pace.allows(len(self), nbytes) or not self._room.has(size):
             return False
         self._queue.append(command)
         self._waiters.append(waiter)
-        self._queue_bytes += size + _OVERHEAD_BYTES
-        self._room.take(size + _OVERHEAD_BYTES)
+        self._sizes.append(size)
+        self._queue_bytes += size
+        self._room.take(size)
         return True
 
     def next_batch(self) -> Batch:
@@ -80,7 +84,7 @@ class WaitingCommands:
         commands, waiters, nbytes = self._queue, self._waiters, self._queue_bytes
         if len(commands) > limits.batch_commands_max or nbytes > limits.batch_bytes_max:
             return self._cut_batch()
-        self._queue, self._waiters, self._queue_bytes = [], [], 0
+        self._queue, self._waiters, self._sizes, self._queue_bytes = [], [], [], 0
         return Batch(commands, waiters, nbytes)
 
     def refused(self, batch: Batch) -> None:
@@ -119,15 +123,14 @@ class WaitingCommands:
         """Leadership is lost: those in the log, and those who only waited to be."""
         self._room.give(self._in_log_bytes + self._queue_bytes)
         in_log = [waiter for each in self._in_log.drop_all() for waiter in each.waiters]
-        queued, self._waiters, self._queue = self._waiters, [], []
+        queued, self._waiters, self._queue, self._sizes = self._waiters, [], [], []
         self._in_log_commands = self._in_log_bytes = self._queue_bytes = 0
         return in_log, queued
 
     def _cut_batch(self) -> Batch:
         limits = self._limits
         count, nbytes = 0, 0
-        for command in self._queue:
-            size = _OVERHEAD_BYTES + bytes_of(command)
+        for size in self._sizes:
             full = nbytes + size > limits.batch_bytes_max or count == limits.batch_commands_max
             if count and full:
                 break
@@ -135,5 +138,6 @@ class WaitingCommands:
             nbytes += size
         commands, self._queue = self._queue[:count], self._queue[count:]
         waiters, self._waiters = self._waiters[:count], self._waiters[count:]
+        self._sizes = self._sizes[count:]
         self._queue_bytes -= nbytes
         return Batch(commands, waiters, nbytes)

@@ -1,6 +1,7 @@
-"""Numbers in options, refused here when no server would take them."""
+"""Options and the numbers in them, refused here when no server would take them."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from flo.exceptions import BlockTooLongError, ValidationError
 from flo.wire.limits import (
@@ -10,6 +11,17 @@ from flo.wire.limits import (
     QUEUE_SEQUENCES_MAX,
     WAIT_MS_MAX,
 )
+
+_O = TypeVar("_O")
+
+
+def options_of(given: object, kind: type[_O]) -> _O:
+    """The options of a call; None for none. A number in their place is no wish for the defaults."""
+    if given is None:
+        return kind()
+    if not isinstance(given, kind):
+        raise ValidationError(f"options: give {kind.__name__}(...), not {given!r}")
+    return given
 
 
 def within(name: str, number: int, least: int, most: int) -> int:

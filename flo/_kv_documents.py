@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import cast
 
 from flo._caller import Caller
+from flo._checks import options_of
 from flo._kv_forms import as_bytes
 from flo._names import encode_key, encode_namespace
 from flo.exceptions import NotFoundError, ProtocolError, ValidationError
@@ -41,7 +42,7 @@ class DocumentOperations:
             for entry in await client.kv.history("price", HistoryOptions(limit=5)):
                 print(entry.version, entry.at_ms, entry.value)
         """
-        given = options or HistoryOptions()
+        given = options_of(options, HistoryOptions)
         if not 1 <= given.limit <= HISTORY_ENTRIES_MAX:
             raise ValidationError(f"history limit of {given.limit}: 1 to {HISTORY_ENTRIES_MAX}")
         namespace = self._namespace(given.namespace)
@@ -75,7 +76,7 @@ class DocumentOperations:
             found = await client.kv.json_get("user:7", "$.tags[0]")
             print(found.value)  # new
         """
-        namespace = self._namespace(options.namespace if options else None)
+        namespace = self._namespace(options_of(options, KVJsonOptions).namespace)
         encoded = encode_key(namespace, key)
         caller = self._caller()
         try:
@@ -89,7 +90,7 @@ class DocumentOperations:
                 raise
             return None
         version, document = cast(Value, result)
-        return GetJsonResult(_parsed(document), version)
+        return GetJsonResult(_parsed(document), version, document)
 
     async def json_set(
         self,
@@ -113,7 +114,7 @@ class DocumentOperations:
             await client.kv.json_set("user:7", "$.tags", '["new"]')
         """
         document = _document(json_value)
-        namespace = self._namespace(options.namespace if options else None)
+        namespace = self._namespace(options_of(options, KVJsonOptions).namespace)
         encoded = encode_key(namespace, key)
         caller = self._caller()
         stored = await caller.call(
@@ -141,7 +142,7 @@ class DocumentOperations:
             await client.kv.json_del("user:7", "$.age")
             print((await client.kv.json_get("user:7")).value)  # {'name': 'Ada'}
         """
-        namespace = self._namespace(options.namespace if options else None)
+        namespace = self._namespace(options_of(options, KVJsonOptions).namespace)
         encoded = encode_key(namespace, key)
         caller = self._caller()
         left = await caller.call(

@@ -82,4 +82,6 @@ class TransactionOperations:
                 f"there is no transaction {txn_id}", reason=Reason.NO_SUCH_TRANSACTION, ran=Ran.NO
             )
         opened = KVBeginResult(txn_id, 0)
-        return Transaction(self._caller, self._default_namespace, partition, opened)
+        return Transaction(
+            self._caller, self._default_namespace, partition, opened, is_resumed=True
+        )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from flo._caller import Caller
-from flo._checks import block_ms_of, within, within_if_given
+from flo._checks import block_ms_of, options_of, within, within_if_given
 from flo._names import decode_key, encode_key, encode_namespace, encode_text
 from flo._stream_forms import (
     id_of,
@@ -62,7 +62,7 @@ class GroupOperations:
             options = StreamGroupCreateOptions(ack_timeout_ms=30_000, max_deliver=3)
             await client.stream.group_create("events", "billing", options)
         """
-        options = options or StreamGroupCreateOptions()
+        options = options_of(options, StreamGroupCreateOptions)
         namespace, name = self._place(stream, options.namespace)
         body = wire.GroupCreate(
             namespace,
@@ -89,7 +89,7 @@ class GroupOperations:
         Example:
             await client.stream.group_join("events", "billing", "worker-1")
         """
-        namespace, name = self._place(stream, options.namespace if options else None)
+        namespace, name = self._place(stream, options_of(options, StreamGroupJoinOptions).namespace)
         body = wire.GroupJoin(namespace, name, _name(group, "group"), _name(consumer, "consumer"))
         await self._write(body, name, timeout_ms)
 
@@ -107,7 +107,7 @@ class GroupOperations:
         Example:
             await client.stream.group_leave("events", "billing", "worker-1")
         """
-        namespace, name = self._place(stream, options.namespace if options else None)
+        namespace, name = self._place(stream, options_of(options, StreamGroupJoinOptions).namespace)
         body = wire.GroupLeave(namespace, name, _name(group, "group"), _name(consumer, "consumer"))
         await self._write(body, name, timeout_ms)
 
@@ -130,7 +130,7 @@ class GroupOperations:
             done = [record.id for record in taken.records]
             await client.stream.group_ack("events", "billing", done)
         """
-        options = options or StreamGroupReadOptions()
+        options = options_of(options, StreamGroupReadOptions)
         wait_ms = block_ms_of(options.block_ms)
         namespace, name = self._place(stream, options.namespace)
         body = wire.GroupRead(
@@ -170,7 +170,7 @@ class GroupOperations:
             done = [record.id for record in taken.records]
             await client.stream.group_ack("events", "billing", done)
         """
-        options = options or StreamGroupAckOptions()
+        options = options_of(options, StreamGroupAckOptions)
         namespace, name = self._place(stream, options.namespace)
         consumer = encode_text(options.consumer, "consumer name")
         body = wire.GroupAck(namespace, name, _name(group, "group"), consumer, wire_ids(ids))
@@ -187,12 +187,15 @@ class GroupOperations:
     ) -> None:
         """Gives records back, to be delivered again, at once or after a delay.
 
+        Where the options name a consumer, what others have by now is left alone. With a delay,
+        later records of the same partition key may come first.
+
         Example:
             taken = await client.stream.group_read("events", "billing", "worker-1")
             failed = [record.id for record in taken.records]
             await client.stream.group_nack("events", "billing", failed)
         """
-        options = options or StreamGroupNackOptions()
+        options = options_of(options, StreamGroupNackOptions)
         namespace, name = self._place(stream, options.namespace)
         delay_ms = within("delay_ms", options.delay_ms, 0, LEASE_MS_MAX)
         consumer = encode_text(options.consumer, "consumer name")
@@ -212,12 +215,14 @@ class GroupOperations:
     ) -> None:
         """Says that pending records take longer.
 
+        Where the options name a consumer, what others have by now is left alone.
+
         Example:
             taken = await client.stream.group_read("events", "billing", "worker-1")
             slow = [record.id for record in taken.records]
             await client.stream.group_touch("events", "billing", slow)
         """
-        options = options or StreamGroupTouchOptions()
+        options = options_of(options, StreamGroupTouchOptions)
         namespace, name = self._place(stream, options.namespace)
         extend_ms = within_if_given("extend_ms", options.extend_ms, 0, LEASE_MS_MAX)
         consumer = encode_text(options.consumer, "consumer name")
@@ -241,13 +246,14 @@ class GroupOperations:
         """Takes pending records over, from `start_id` on.
 
         With a `min_idle_ms` of 0 those that are the consumer's own, else also those of others that
-        were delivered at least so long ago.
+        were delivered at least so long ago. What the consumer has already is answered once more as
+        it is: that is no further delivery, and its ack timeout goes on.
 
         Example:
             claimed = await client.stream.group_claim("events", "billing", "worker-2", 60_000)
             print(len(claimed.records), claimed.done)
         """
-        namespace, name = self._place(stream, options.namespace if options else None)
+        namespace, name = self._place(stream, options_of(options, StreamGroupReadOptions).namespace)
         within("min_idle_ms", min_idle_ms, 0, LEASE_MS_MAX)
         body = wire.GroupClaim(
             namespace,
@@ -275,11 +281,13 @@ class GroupOperations:
     ) -> list[PendingEntry]:
         """What is delivered and not acknowledged, of one consumer or all; at most 1,000 entries.
 
+        Those of one consumer are looked for among the oldest 10,000 of the group.
+
         Example:
             for entry in await client.stream.group_pending("events", "billing"):
                 print(entry.id, entry.consumer, entry.delivery_count)
         """
-        namespace, name = self._place(stream, options.namespace if options else None)
+        namespace, name = self._place(stream, options_of(options, StreamGroupReadOptions).namespace)
         who = _name(consumer, "consumer") if consumer else None
         body = wire.GroupPending(namespace, name, _name(group, "group"), who)
         result = cast(wire.PendingList, await self._read(body, name, timeout_ms))

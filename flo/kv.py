@@ -9,6 +9,7 @@ them again after a lost connection. Reads see every write that returned before t
 from collections.abc import Sequence
 from typing import cast
 
+from flo._checks import options_of
 from flo._kv_documents import DocumentOperations
 from flo._kv_forms import as_bytes, cas_of, delta_of, put_with, ttl_of, wait_ms_of
 from flo._kv_transactions import TransactionOperations
@@ -155,7 +156,7 @@ class KVOperations(TransactionOperations, DocumentOperations):
         Example:
             print(await client.kv.delete("user:7"))  # False
         """
-        given = options or DeleteOptions()
+        given = options_of(options, DeleteOptions)
         namespace = self._namespace(given.namespace)
         encoded = encode_key(namespace, key)
         caller = self._caller()
@@ -186,7 +187,7 @@ class KVOperations(TransactionOperations, DocumentOperations):
             return []
         if len(keys) > MGET_KEYS_MAX:
             raise ValidationError(f"mget of {len(keys)} keys: at most {MGET_KEYS_MAX}")
-        namespace = self._namespace(options.namespace if options else None)
+        namespace = self._namespace(options_of(options, KVMGetOptions).namespace)
         encoded = tuple(encode_key(namespace, key) for key in keys)
         stale = options is not None and options.stale
         values = await self._caller().call(
@@ -216,7 +217,7 @@ class KVOperations(TransactionOperations, DocumentOperations):
                 page = await client.kv.scan("user:", ScanOptions(cursor=page.cursor))
                 names += page.names
         """
-        given = options or ScanOptions()
+        given = options_of(options, ScanOptions)
         if not 1 <= given.limit <= V2_SCAN_LIMIT_MAX:
             raise ValidationError(f"scan limit of {given.limit}: 1 to {V2_SCAN_LIMIT_MAX}")
         namespace = self._namespace(given.namespace)
@@ -245,7 +246,7 @@ class KVOperations(TransactionOperations, DocumentOperations):
             print((await client.kv.incr("visits")).value)  # 1
             print((await client.kv.incr("visits", KVIncrOptions(delta=5))).value)  # 6
         """
-        given = options or KVIncrOptions()
+        given = options_of(options, KVIncrOptions)
         namespace = self._namespace(given.namespace)
         encoded = encode_key(namespace, key)
         delta = delta_of(given.delta)
@@ -276,7 +277,7 @@ class KVOperations(TransactionOperations, DocumentOperations):
             await client.kv.expire("session:9", 60_000)
         """
         ttl_of(ttl_ms)
-        given = options or KVExpireOptions()
+        given = options_of(options, KVExpireOptions)
         namespace = self._namespace(given.namespace)
         encoded = encode_key(namespace, key)
         caller = self._caller()
@@ -332,7 +333,7 @@ class KVOperations(TransactionOperations, DocumentOperations):
         Example:
             print(await client.kv.exists("user:7"))  # False
         """
-        namespace = self._namespace(options.namespace if options else None)
+        namespace = self._namespace(options_of(options, KVExistsOptions).namespace)
         stale = options is not None and options.stale
         encoded = encode_key(namespace, key)
         caller = self._caller()

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import NoReturn, TypeVar, cast
 
 from flo._caller import Caller
+from flo._checks import options_of
 from flo._kv_forms import as_bytes, cas_of, delta_of, put_with, ttl_of
 from flo._names import encode_key
 from flo.exceptions import (
@@ -58,12 +59,15 @@ class Transaction:
         namespace: bytes,
         partition: int,
         begun: KVBeginResult,
+        *,
+        is_resumed: bool = False,
     ) -> None:
         self._caller = caller
         self._namespace = namespace
         self._partition = partition
         self._id = begun.txn_id
         self._pinned_hash = begun.pinned_hash
+        self._is_resumed = is_resumed
         self._ended = False
         self._commit_asked = False
 
@@ -93,7 +97,10 @@ class Transaction:
                 await txn.put("{a}1", b"one")
         """
         body = put_with(
-            self._namespace, self._key(key), as_bytes(value), self._here(options or PutOptions())
+            self._namespace,
+            self._key(key),
+            as_bytes(value),
+            self._here(options_of(options, PutOptions)),
         )
         await self._write(body._replace(txn=self._id))
         return PutResult(0)
@@ -121,7 +128,7 @@ class Transaction:
             async with client.kv.transaction("{a}") as txn:
                 await txn.delete("{a}1")
         """
-        given = self._here(options or DeleteOptions())
+        given = self._here(options_of(options, DeleteOptions))
         encoded = self._key(key)
         await self._write(
             wire.KvDelete(self._namespace, encoded, cas_of(given.cas_version), txn=self._id)
@@ -150,7 +157,7 @@ class Transaction:
                 await txn.put("{a}1", b"one")
                 await txn.expire("{a}1", 60_000)
         """
-        given = self._here(options or KVExpireOptions())
+        given = self._here(options_of(options, KVExpireOptions))
         encoded = self._key(key)
         cas = cas_of(given.cas_version)
         await self._write(
@@ -218,7 +225,9 @@ class Transaction:
         return KVCommitResult(commit_index, op_count)
 
     async def rollback(self) -> None:
-        """Forgets all changes. Does nothing when the transaction has ended already.
+        """Forgets all changes. Does nothing when this object has ended the transaction already.
+
+        Raises NoSuchTransactionError for one of `resume` that is not open: it may be committed.
 
         Example:
             txn = await client.kv.begin("{a}")
@@ -230,8 +239,9 @@ class Transaction:
         try:
             await self._write(TxnRollback(self._namespace, None, self._id))
         except NoSuchTransactionError:
-            # Forgotten already: just as well.
-            return
+            # One that was begun here was forgotten already, which is just as well.
+            if self._is_resumed:
+                raise
 
     async def __aenter__(self) -> "Transaction":
         self._check_open()
@@ -264,7 +274,9 @@ class Transaction:
 
     def _check_open(self) -> None:
         if self._ended:
-            raise TxnFinishedError
+            raise TxnFinishedError(
+                "the transaction was committed or rolled back: begin another one"
+            )
 
     def _refuse(self, operation: str) -> NoReturn:
         self._check_open()

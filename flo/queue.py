@@ -17,6 +17,7 @@ from flo._checks import (
     count_of,
     lease_ms_of,
     limit_of,
+    options_of,
     seqs_of,
     within_if_given,
 )
@@ -75,7 +76,7 @@ class QueueOperations:
             await client.queue.enqueue("mail", b"urgent", EnqueueOptions(priority=0))
             await client.queue.enqueue("mail", b"in a minute", EnqueueOptions(delay_ms=60_000))
         """
-        options = options or EnqueueOptions()
+        options = options_of(options, EnqueueOptions)
         item = item_of(QueueItem(payload, options.priority, options.delay_ms, options.dedup_key))
         namespace, name = self._place(queue, options.namespace)
         body = wire.QueueEnqueue(namespace, name, *item)
@@ -99,7 +100,7 @@ class QueueOperations:
         Example:
             await client.queue.enqueue_batch("mail", [b"to Ada", b"to Alan"])
         """
-        plain = options or EnqueueOptions()
+        plain = options_of(options, EnqueueOptions)
         namespace, name = self._place(queue, plain.namespace)
         encoded = [
             item_of(
@@ -134,7 +135,7 @@ class QueueOperations:
             taken = await client.queue.dequeue("mail", 10, DequeueOptions(block_ms=5000))
             await client.queue.ack("mail", [message.seq for message in taken.messages])
         """
-        options = options or DequeueOptions()
+        options = options_of(options, DequeueOptions)
         wait_ms = block_ms_of(options.block_ms)
         namespace, name = self._place(queue, options.namespace)
         visibility_ms = lease_ms_of("visibility_ms", options.visibility_ms)
@@ -165,7 +166,7 @@ class QueueOperations:
                 await client.queue.ack("mail", [message.seq])
                 break
         """
-        options = options or DequeueOptions()
+        options = options_of(options, DequeueOptions)
         block_ms = options.block_ms or _FOLLOW_BLOCK_MS
         waiting = DequeueOptions(options.namespace, block_ms, options.visibility_ms)
         while True:
@@ -186,7 +187,7 @@ class QueueOperations:
             taken = await client.queue.dequeue("mail")
             await client.queue.ack("mail", [message.seq for message in taken.messages])
         """
-        namespace, name = self._place(queue, options.namespace if options else None)
+        namespace, name = self._place(queue, options_of(options, AckOptions).namespace)
         await self._write(wire.QueueAck(namespace, name, seqs_of(seqs)), name, timeout_ms)
 
     async def nack(
@@ -203,7 +204,7 @@ class QueueOperations:
             taken = await client.queue.dequeue("mail")
             await client.queue.nack("mail", [message.seq for message in taken.messages])
         """
-        options = options or NackOptions()
+        options = options_of(options, NackOptions)
         namespace, name = self._place(queue, options.namespace)
         body = wire.QueueNack(namespace, name, seqs_of(seqs), options.to_dlq)
         await self._write(body, name, timeout_ms)
@@ -223,7 +224,7 @@ class QueueOperations:
             leased = [message.seq for message in taken.messages]
             await client.queue.touch("mail", leased, QueueTouchOptions(extend_ms=60_000))
         """
-        options = options or QueueTouchOptions()
+        options = options_of(options, QueueTouchOptions)
         namespace, name = self._place(queue, options.namespace)
         extend_ms = lease_ms_of("extend_ms", options.extend_ms)
         body = wire.QueueTouch(namespace, name, seqs_of(seqs), extend_ms)
@@ -242,7 +243,7 @@ class QueueOperations:
         Example:
             print((await client.queue.peek("mail")).messages)
         """
-        namespace, name = self._place(queue, options.namespace if options else None)
+        namespace, name = self._place(queue, options_of(options, PeekOptions).namespace)
         body = wire.QueuePeek(namespace, name, count_of(count))
         return _messages(await self._read(body, name, timeout_ms))
 
@@ -259,7 +260,7 @@ class QueueOperations:
             for letter in (await client.queue.dlq_list("mail")).messages:
                 print(letter.seq, letter.delivery_count)
         """
-        options = options or DlqListOptions()
+        options = options_of(options, DlqListOptions)
         namespace, name = self._place(queue, options.namespace)
         body = wire.QueueDlqList(namespace, name, limit_of(options.limit))
         return _messages(await self._read(body, name, timeout_ms))
@@ -278,7 +279,7 @@ class QueueOperations:
             letters = (await client.queue.dlq_list("mail")).messages
             await client.queue.dlq_requeue("mail", [letter.seq for letter in letters])
         """
-        namespace, name = self._place(queue, options.namespace if options else None)
+        namespace, name = self._place(queue, options_of(options, DlqRequeueOptions).namespace)
         await self._write(wire.QueueDlqRequeue(namespace, name, seqs_of(seqs)), name, timeout_ms)
 
     async def dlq_purge(
@@ -326,7 +327,7 @@ class QueueOperations:
             for queue in (await client.queue.list()).queues:
                 print(queue.name, queue.ready, queue.leased)
         """
-        options = options or QueueListOptions()
+        options = options_of(options, QueueListOptions)
         namespace = self._namespace(options.namespace)
         prefix = encode_prefix(namespace, options.prefix, "prefix")
         body = wire.QueueList(namespace, prefix, limit_of(options.limit), options.cursor or b"")

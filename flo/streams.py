@@ -10,7 +10,7 @@ Every operation may be given `timeout_ms`, else the client's counts. All raise `
 from collections.abc import AsyncGenerator, Iterable
 from typing import cast
 
-from flo._checks import block_ms_of, limit_of, within
+from flo._checks import block_ms_of, limit_of, options_of, within
 from flo._names import decode_key, encode_prefix, encode_text
 from flo._stream_forms import (
     id_of,
@@ -73,7 +73,7 @@ class StreamOperations(GroupOperations):
             appended = await client.stream.append("events", b"{}", options)
             print(appended.id)
         """
-        options = options or StreamAppendOptions()
+        options = options_of(options, StreamAppendOptions)
         item = StreamItem(payload, options.headers)
         (first,) = await self._append(stream, [item], options, timeout_ms)
         return StreamAppendResult(first)
@@ -95,7 +95,7 @@ class StreamOperations(GroupOperations):
         Example:
             await client.stream.append_batch("events", [b"created", b"paid"])
         """
-        options = options or StreamAppendOptions()
+        options = options_of(options, StreamAppendOptions)
         whole = [
             item if isinstance(item, StreamItem) else StreamItem(item, options.headers)
             for item in items
@@ -117,7 +117,7 @@ class StreamOperations(GroupOperations):
                 rest = StreamReadOptions(start=page.records[-1].id.next())
                 await client.stream.read("events", rest)
         """
-        options = options or StreamReadOptions()
+        options = options_of(options, StreamReadOptions)
         wait_ms = block_ms_of(options.block_ms)
         namespace, name = self._place(stream, options.namespace)
         body = wire.StreamRead(
@@ -146,7 +146,7 @@ class StreamOperations(GroupOperations):
                 print(record.payload)  # b'created'
                 break
         """
-        given = options or StreamReadOptions()
+        given = options_of(options, StreamReadOptions)
         block_ms = given.block_ms or _FOLLOW_BLOCK_MS
         start, tail = given.start, given.tail
         if tail:
@@ -180,7 +180,7 @@ class StreamOperations(GroupOperations):
         Example:
             print((await client.stream.info("events")).count)
         """
-        namespace, name = self._place(stream, options.namespace if options else None)
+        namespace, name = self._place(stream, options_of(options, StreamInfoOptions).namespace)
         found = await self._read(wire.StreamInfo(namespace, name), name, timeout_ms)
         first, last, count, size, partitions = cast(wire.StreamInfoResult, found)
         return StreamInfo(count, size, id_of(first), id_of(last), partitions)
@@ -197,7 +197,7 @@ class StreamOperations(GroupOperations):
         Example:
             await client.stream.trim("events", StreamTrimOptions(max_len=10_000))
         """
-        options = options or StreamTrimOptions()
+        options = options_of(options, StreamTrimOptions)
         namespace, name = self._place(stream, options.namespace)
         _check_bounds(options)
         body = wire.StreamTrim(
@@ -226,7 +226,7 @@ class StreamOperations(GroupOperations):
         Example:
             await client.stream.create("clicks", StreamCreateOptions(partitions=4, max_len=100_000))
         """
-        options = options or StreamCreateOptions()
+        options = options_of(options, StreamCreateOptions)
         namespace, name = self._place(stream, options.namespace)
         partitions = within("partitions", options.partitions, 1, STREAM_PARTITIONS_MAX)
         body = wire.StreamCreate(namespace, name, partitions, retention_of(options))
@@ -297,7 +297,7 @@ class StreamOperations(GroupOperations):
             for stream in (await client.stream.list()).streams:
                 print(stream.name, stream.count)
         """
-        options = options or StreamListOptions()
+        options = options_of(options, StreamListOptions)
         namespace = self._namespace(options.namespace)
         prefix = encode_prefix(namespace, options.prefix, "prefix")
         body = wire.StreamList(namespace, prefix, limit_of(options.limit), options.cursor or b"")

@@ -10,7 +10,7 @@ programs that give one; where a key lives depends on its namespace and name alon
 nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Generic, TypeVar
 
@@ -303,10 +303,15 @@ class GetResult:
 
 @dataclass
 class GetJsonResult(Generic[T]):
-    """A part of a JSON document, parsed, and the version of the whole."""
+    """A part of a JSON document, parsed, and the version of the whole.
+
+    `text` is the part as it is stored: parsing rounds numbers, and of fields with the same name it
+    keeps the last.
+    """
 
     value: T
     version: int
+    text: bytes = field(default=b"", compare=False)
 
 
 @dataclass

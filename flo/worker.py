@@ -10,6 +10,8 @@ import logging
 import secrets
 import socket
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from itertools import groupby
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -18,9 +20,11 @@ from flo.exceptions import FloError
 from flo.retry import RetryPolicy
 from flo.stream_types import (
     FIRST_ID,
+    StreamClaimResult,
     StreamGroupAckOptions,
     StreamGroupNackOptions,
     StreamGroupReadOptions,
+    StreamGroupTouchOptions,
     StreamID,
     StreamRecord,
 )
@@ -34,6 +38,9 @@ if TYPE_CHECKING:
 
 RECOVER_INTERVAL_S = 30.0
 """How often a worker looks for records that were given to it, or to a dead one, and got lost."""
+HEARD_INTERVAL_S = 10.0
+"""How often a worker is heard of that takes nothing because all its handlers run: an exclusive
+group takes one for dead that is silent for 30 seconds."""
 _LEAVE_S = 5.0
 _REPORTS = 3
 """So often an acknowledgement is tried; then the record comes again instead."""
@@ -211,8 +218,18 @@ class StreamWorker:
         """How many records to take: no more than can be handled at once, or they would age here."""
         while len(self._handlers) >= self.config.concurrency:
             self._slot_free.clear()
-            await self._slot_free.wait()
+            try:
+                async with asyncio.timeout(HEARD_INTERVAL_S):
+                    await self._slot_free.wait()
+            except TimeoutError:
+                await self._say_something()
         return min(self.config.batch_size, self.config.concurrency - len(self._handlers))
+
+    async def _say_something(self) -> None:
+        config = self.config
+        options = StreamGroupTouchOptions(consumer=config.consumer)
+        with suppress(FloError):  # The next read says what is wrong.
+            await self._client.stream.group_touch(config.stream, config.group, [], options)
 
     def _take(self, records: Iterable[StreamRecord]) -> None:
         assert self._tasks is not None, "records are taken between start and its end"
@@ -280,33 +297,42 @@ class StreamWorker:
         now = asyncio.get_running_loop().time()
         if self._recovered_at_s and now - self._recovered_at_s < RECOVER_INTERVAL_S:
             return
-        if self.config.redeliver_pending_on_reconnect and await self._lost():
-            await self._claim(0)
+        if self.config.redeliver_pending_on_reconnect:
+            for run in await self._lost():
+                await self._claim_run(run)
         if self.config.claim_min_idle_ms:
-            await self._claim(self.config.claim_min_idle_ms)
+            await self._claim_idle()
         self._recovered_at_s = now
 
-    async def _lost(self) -> list[StreamID]:
-        """What was given to this worker, and is not in its hands."""
+    async def _lost(self) -> list[list[StreamID]]:
+        """What was given to this worker, and is not in its hands: in runs without such between."""
         config = self.config
         pending = await self._client.stream.group_pending(
             config.stream, config.group, config.consumer
         )
-        return [entry.id for entry in pending if entry.id not in self._in_hand]
+        runs = groupby((entry.id for entry in pending), self._in_hand.__contains__)
+        return [list(run) for in_hand, run in runs if not in_hand]
 
-    async def _claim(self, min_idle_ms: int) -> None:
-        config, start, done = self.config, FIRST_ID, False
+    async def _claim_run(self, lost: list[StreamID]) -> None:
+        """Asks for these once more, and for nothing that is in hand."""
+        while lost:
+            count = min(await self._free_slots(), len(lost))
+            self._take((await self._claim(0, lost[0], count)).records)
+            lost = lost[count:]
+
+    async def _claim_idle(self) -> None:
+        start, done = FIRST_ID, False
         while not done:
-            claimed = await self._client.stream.group_claim(
-                config.stream,
-                config.group,
-                config.consumer,
-                min_idle_ms,
-                start,
-                await self._free_slots(),
-            )
+            count = await self._free_slots()
+            claimed = await self._claim(self.config.claim_min_idle_ms, start, count)
             self._take(claimed.records)
             start, done = claimed.next_cursor, claimed.done
+
+    async def _claim(self, min_idle_ms: int, start: StreamID, count: int) -> StreamClaimResult:
+        config = self.config
+        return await self._client.stream.group_claim(
+            config.stream, config.group, config.consumer, min_idle_ms, start, count
+        )
 
     async def _leave(self) -> None:
         """Gives back what nobody handled, so that others need not wait for it, and leaves."""
@@ -316,7 +342,7 @@ class StreamWorker:
         self._is_member = False
         try:
             async with asyncio.timeout(_LEAVE_S):
-                lost = await self._lost()
+                lost = [each for run in await self._lost() for each in run]
                 if lost:
                     await self._settle(lost, done=False)
                 await self._client.stream.group_leave(config.stream, config.group, config.consumer)

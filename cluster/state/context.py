@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from cluster.state.store import WriteTransaction
 
 
+LETTERS_BYTES_MAX = 4 << 20
+"""Of dead letters that one log entry copies, about."""
+
+
 class Context:
     """The state around one command: handlers take it, and their command, and nothing else.
 
@@ -33,17 +37,18 @@ class Context:
     """
 
     __slots__ = (
+        "changed",
         "expiry",
         "garbage",
         "graves",
         "groups",
         "last_id",
+        "letters_room",
         "listening",
         "one_revision",
         "outcomes",
         "queues",
         "revision",
-        "scratch",
         "sessions",
         "stamp_ms",
         "streams",
@@ -73,10 +78,13 @@ class Context:
         self.stamp_ms = 0
         self.revision = 0
         self.one_revision = False
-        """All changes are one: they share the present revision."""
-        self.scratch = False
-        """What is written here is thrown away: earlier versions need not be kept."""
+        """All changes are one: they share the present revision. Whoever says so keeps the earlier
+        versions of what is `changed`, once for all of it."""
+        self.changed: dict[bytes, None] = {}
+        """Full keys that were written or removed, in their order, while changes are one."""
         self.last_id = 0
+        self.letters_room = LETTERS_BYTES_MAX
+        """Bytes of dead letters that the present log entry may still copy."""
         self.touched: dict[bytes, int] = {}
         self.listening = False
         """Whether anybody waits. Reads park only between entries, so what wakes nothing but reads
@@ -90,15 +98,17 @@ class Context:
 
     @contextmanager
     def as_one(self, txn: WriteTransaction) -> Generator[None]:
-        """Changes are made in `txn`, under one new revision."""
+        """Changes are made in `txn`, under one new revision; `changed` begins anew."""
         outer, self.txn = self.txn, txn
         self.revision += 1
         self.one_revision = True
+        self.changed = {}
         try:
             yield
         finally:
             self.txn = outer
             self.one_revision = False
+            self.changed = {}
 
     def new_id(self) -> int:
         """An id that no other thing of this partition has or had."""

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from cluster.state.store import ReadTransaction, WriteTransaction
 
 ROWS_PER_ENTRY = 256
-"""Rows that one entry may remove."""
+ROWS_PER_ROW = 4
+"""Rows that one entry may remove: so many for itself, and so many for each that its commands are
+about. That is more than they can throw away, so garbage does not grow, whatever comes."""
 
 
 class Garbage:
@@ -51,9 +53,10 @@ class Garbage:
         txn.put(Table.GARBAGE, key, seal(key, last))
         self._any = True
 
-    def collect(self, txn: WriteTransaction) -> None:
-        """Removes rows, at most `ROWS_PER_ENTRY`, those of the GARBAGE table included."""
-        room = ROWS_PER_ENTRY
+    def collect(self, txn: WriteTransaction, work: int = 0) -> None:
+        """Removes rows, those of the GARBAGE table included, in an entry whose commands are about
+        so many."""
+        room = ROWS_PER_ENTRY + ROWS_PER_ROW * work
         while self._any and room > 0:
             heap = next(iter(txn.scan(Table.GARBAGE, b"")), None)
             if heap is None:

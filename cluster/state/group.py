@@ -24,6 +24,7 @@ from cluster.state.group_commands import (
     WAIT_FOR_LEASE,
     WAIT_FOR_RECORDS,
 )
+from cluster.state.group_lease import admit, end_lease, hold_lease, lease_due, renew_lease
 from cluster.state.group_rows import (
     ENTRY_TIMER,
     LEASE_TIMER,
@@ -31,7 +32,7 @@ from cluster.state.group_rows import (
     SLOTS_DEFAULT,
     delete_group_name,
 )
-from cluster.state.group_take import Choice, end_lease, hold_lease, lease_due, renew_lease
+from cluster.state.group_take import Choice
 from cluster.state.group_work import entry_due, find_group, open_group
 from cluster.state.stream import GROUP_TABLES
 from cluster.state.stream_rows import FIRST_ID, Id, previous_id, scan_records
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         NackCommand,
         TouchCommand,
     )
+    from cluster.state.group_rows import Entry
     from cluster.state.group_work import GroupWork
 
 _DONE: Result = (0,)
@@ -115,7 +117,7 @@ def join(context: Context, command: MemberCommand) -> Result:
     """Makes a consumer a member."""
     _, _, _, _, namespace, stream, name, consumer = command
     work = open_group(context, namespace, stream, name)
-    admitted = _admit(work, consumer)
+    admitted = admit(work, consumer)
     work.finish()
     return _DONE if admitted else _LOCKED
 
@@ -136,7 +138,8 @@ def read(context: Context, command: GroupReadCommand) -> Result:
     """Leases what is due again, then what is new."""
     _, _, _, _, namespace, stream, name, consumer, limit, _, max_bytes = command
     work = open_group(context, namespace, stream, name)
-    if not _admit(work, consumer):
+    if not admit(work, consumer):
+        _wake_next(work)
         work.finish()
         return _LOCKED
     work.pass_trimmed()
@@ -145,16 +148,13 @@ def read(context: Context, command: GroupReadCommand) -> Result:
     if holds and choice.choose_due():
         choice.choose_new()
     if choice.page.refused is not None:
-        work.finish()
-        return int(Reason.FIELD_TOO_LONG), choice.page.refused
+        return _refuse(work, choice)
     ids = choice.deliver()
+    if ids:
+        _wake_next(work)
     work.finish()
     if not ids:
         return _nothing(work, command, holds=holds)
-    if work.group.due or work.group.cursor < work.stream.last:
-        # Whoever was woken for a record may have gone. As long as there are some, each read that
-        # takes any wakes the next.
-        context.touch(work.topic, 1)
     return 0, b"read", work.stream.stream_id, ids
 
 
@@ -175,7 +175,7 @@ def ack(context: Context, command: AckCommand) -> Result:
 
 
 def nack(context: Context, command: NackCommand) -> Result:
-    """Has records delivered again. What is not leased is ignored."""
+    """Has records delivered again. What is not leased, or to another consumer, is ignored."""
     _, _, _, _, namespace, stream, name, consumer, ids, delay_ms = command
     work = find_group(context, namespace, stream, name)
     if work is None:
@@ -183,7 +183,7 @@ def nack(context: Context, command: NackCommand) -> Result:
     for each in ids:
         of = (each[0], each[1])
         entry = work.find(of)
-        if entry is None or entry.state != LEASED:
+        if entry is None or not _is_leased_to(entry, consumer):
             continue
         if of < work.stream.first:
             work.drop(of, entry)
@@ -195,7 +195,7 @@ def nack(context: Context, command: NackCommand) -> Result:
 
 
 def touch(context: Context, command: TouchCommand) -> Result:
-    """Lets leases end later, or sooner. What is not leased is ignored."""
+    """Lets leases end later, or sooner. What is not leased, or to another, is ignored."""
     _, _, _, _, namespace, stream, name, consumer, ids, extend_ms = command
     work = find_group(context, namespace, stream, name)
     if work is None:
@@ -205,7 +205,7 @@ def touch(context: Context, command: TouchCommand) -> Result:
     for each in ids:
         of = (each[0], each[1])
         entry = work.find(of)
-        if entry is not None and entry.state == LEASED:
+        if entry is not None and _is_leased_to(entry, consumer):
             work.extend(of, entry, extend_ms)
     renew_lease(work, consumer)
     work.finish()
@@ -218,7 +218,7 @@ def claim(context: Context, command: ClaimCommand) -> Result:
     work = find_group(context, namespace, stream, name)
     if work is None:
         return _NOTHING_CLAIMED
-    if not _admit(work, consumer):
+    if not admit(work, consumer):
         work.finish()
         return _LOCKED
     work.pass_trimmed()
@@ -227,8 +227,7 @@ def claim(context: Context, command: ClaimCommand) -> Result:
     if hold_lease(work, consumer):
         cursor = choice.choose_claimed((start[0], start[1]), min_idle_ms)
     if choice.page.refused is not None:
-        work.finish()
-        return int(Reason.FIELD_TOO_LONG), choice.page.refused
+        return _refuse(work, choice)
     ids = choice.deliver()
     work.finish()
     return 0, b"claimed", work.stream.stream_id, ids, cursor
@@ -253,15 +252,20 @@ TIMER_HANDLERS: dict[int, Callable[[Context, bytes], None]] = {
 }
 
 
-def _admit(work: GroupWork, consumer: bytes) -> bool:
-    """Makes a consumer a member, unless enough stand by already."""
-    group = work.group
-    is_exclusive = group.mode == GroupMode.EXCLUSIVE
-    if not work.member(consumer).joined:
-        if is_exclusive and group.members > group.max_standbys:
-            return False
-        work.set_joined(consumer, joined=True)
-    return True
+def _wake_next(work: GroupWork) -> None:
+    """Whoever was woken for a record may have gone, or may not have it. As long as there are some,
+    each that was woken wakes the next."""
+    if work.group.free or work.group.cursor < work.stream.last:
+        work.context.touch(work.topic, 1)
+
+
+def _refuse(work: GroupWork, choice: Choice) -> Result:
+    """The first record does not fit in an answer; another consumer may have room for it."""
+    refused = choice.page.refused
+    choice.refuse()
+    _wake_next(work)
+    work.finish()
+    return int(Reason.FIELD_TOO_LONG), refused
 
 
 def _nothing(work: GroupWork, command: GroupReadCommand, *, holds: bool) -> Result:
@@ -275,6 +279,11 @@ def _nothing(work: GroupWork, command: GroupReadCommand, *, holds: bool) -> Resu
         # It was woken in the holder's place.
         work.context.touch(work.topic, 1)
     return EMPTY, (*command[4:9], waits, command[10])
+
+
+def _is_leased_to(entry: Entry, consumer: bytes) -> bool:
+    """A client that names no consumer means whoever has it."""
+    return entry.state == LEASED and consumer in (b"", entry.consumer)
 
 
 def _begin_at(work: GroupWork, start: Id) -> None:

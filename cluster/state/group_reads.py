@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from cluster.state import group_rows as rows
@@ -9,7 +10,7 @@ from cluster.state.group_rows import Group, decode_group
 from cluster.state.objects import name_of_id, object_key, read_object
 from cluster.state.stream import GROUP_KIND
 from cluster.state.stream_reads import find_stream, recorded
-from cluster.state.stream_rows import Stream, find_record, records_prefix, stream_name
+from cluster.state.stream_rows import Stream, find_record, records_prefix, stream_name, unpack_ids
 from flo.wire.group_messages import GroupMode
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 PENDING_MAX = 1_000
 """Entries that one look at what is pending gives."""
 CONSUMERS_MAX = 1_000
+LOOKED_MAX = 10_000
+"""Entries that one look goes through: those of other consumers, or of trimmed records."""
 _ENTRY_BYTES = 22
 
 Listed: TypeAlias = tuple[int, int, int, bytes]
@@ -43,7 +46,7 @@ def expand(txn: ReadTransaction, result: Result) -> Result:
     stream_id, ids = cast("tuple[int, bytes]", result[2:4])
     full = name_of_id(txn, stream_id)
     name = b"" if full is None else stream_name(full)
-    found = (find_record(txn, stream_id, of) for of in rows.unpack_ids(ids))
+    found = (find_record(txn, stream_id, of) for of in unpack_ids(ids))
     records = tuple(recorded(row) for row in found if row is not None)
     return 0, name, records, *result[4:]
 
@@ -55,7 +58,8 @@ def pending(
     *,
     max_bytes: int,
 ) -> Result:
-    """`(0, entries)` in the order of the records; of one consumer or of all."""
+    """`(0, entries)` in the order of the records; of one consumer, among the oldest 10,000 of the
+    group, or of all."""
     found = _find(txn, names)
     if found is None:
         return 0, ()
@@ -67,7 +71,8 @@ def pending(
     listed: list[Listed] = []
     room = max_bytes
     if most:
-        for key, entry in rows.scan_entries(txn, found.prefix, found.stream.first):
+        entries = rows.scan_entries(txn, found.prefix, found.stream.first)
+        for key, entry in islice(entries, LOOKED_MAX):
             if consumer is not None and entry.consumer != consumer:
                 continue
             room -= _ENTRY_BYTES + len(entry.consumer)
@@ -109,16 +114,19 @@ def _describe(
 
 
 def _trimmed(txn: ReadTransaction, found: _Found) -> tuple[dict[bytes, int], int]:
-    """What is counted but gone: entries of trimmed records by consumer, and parked records."""
+    """What is counted but gone: entries of trimmed records by consumer, and parked records.
+
+    Very many are said to be there for a while: they go with the next commands of the group.
+    """
     stream, group, prefix = found
     gone: dict[bytes, int] = {}
     parked = 0
     if group.swept < stream.first:
-        for key, entry in rows.scan_entries(txn, prefix, group.swept):
+        for key, entry in islice(rows.scan_entries(txn, prefix, group.swept), LOOKED_MAX):
             if rows.id_of_key(key) >= stream.first:
                 break
             gone[entry.consumer] = gone.get(entry.consumer, 0) + 1
-        for key in rows.scan_due(txn, prefix, group.swept):
+        for key, _ in islice(rows.scan_due(txn, prefix, group.swept), LOOKED_MAX):
             if rows.id_of_key(key) >= stream.first:
                 break
             parked += rows.find_entry(txn, key) is None

@@ -5,11 +5,11 @@ stream and group, so that both can be thrown away whole.
 
     GROUP_PENDING   ids, record -> state, due_ms, deliveries, delivered_ms, slot, consumer;
                     leased and delayed ones have a timer for due_ms
-    GROUP_DUE       ids, record -> nothing: to be delivered again, or, without a pending row, for
-                    the first time: it was left for another consumer
+    GROUP_DUE       ids, record -> slot: to be delivered again, or, without a pending row, for the
+                    first time: it was left for another consumer
     GROUP_MEMBERS   ids -> name of the group, for timers
-                    ids, consumer -> joined, entries
-                    ids, NUL, slot -> entries that are leased, consumer
+                    ids, consumer -> joined, entries, due ones that only it may have, seen_ms
+                    ids, NUL, slot -> entries that are leased, due ones, consumer
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ ENTRY_TIMER = 3
 LEASE_TIMER = 6
 """That of an exclusive group that has a holder, by the prefix of its keys."""
 
-_GROUP = Struct("<QQBIBHHQQQQQQQQQQQ")
+_GROUP = Struct("<QQBIBHHQQQQQQQQQQQQQQ")
 _ENTRY = Struct("<BQIQI")
-_MEMBER = Struct("<BQ")
-_SLOT = Struct("<I")
+_MEMBER = Struct("<BQQQ")
+_SLOT = Struct("<QQ")
+_DUE = Struct("<I")
 _PREFIX = Struct(">QQ")
 _ENTRY_KEY = Struct(">QQQQ")
 _SLOT_KEY = Struct(">BI")
@@ -60,7 +61,9 @@ class Group:
 
     It has passed the records up to `cursor`, which are `cursor_ordinal` counted from the first
     ever. Of its entries those before `swept` are gone; later ones may be of records that were
-    trimmed. `due` counts rows of GROUP_DUE, `parked` those among them that have no entry.
+    trimmed. `due` counts rows of GROUP_DUE, `parked` those among them that have no entry, `free`
+    those that whoever asks may have. Of a holder whose lease is over, the entries before `given`
+    were given back.
     """
 
     group_id: int
@@ -81,6 +84,9 @@ class Group:
     swept_sequence: int = 0
     lease_until_ms: int = 0
     lease_timer_ms: int = 0
+    free: int = 0
+    given_ms: int = 0
+    given_sequence: int = 0
     holder: bytes = b""
 
     @property
@@ -90,6 +96,10 @@ class Group:
     @property
     def swept(self) -> Id:
         return self.swept_ms, self.swept_sequence
+
+    @property
+    def given(self) -> Id:
+        return self.given_ms, self.given_sequence
 
     def holds(self, consumer: bytes, now_ms: int) -> bool:
         """Whether a consumer gets the records of an exclusive group."""
@@ -102,6 +112,7 @@ class Group:
             *(self.cursor_ms, self.cursor_sequence, self.cursor_ordinal),
             *(self.pending, self.due, self.parked, self.members),
             *(self.swept_ms, self.swept_sequence, self.lease_until_ms, self.lease_timer_ms),
+            *(self.free, self.given_ms, self.given_sequence),
         )
         return head + self.holder
 
@@ -129,13 +140,25 @@ class Member(NamedTuple):
 
     joined: bool
     entries: int
+    due: int
+    """Rows of GROUP_DUE whose slots it has."""
+    seen_ms: int
+    """When it last joined, read or claimed; kept in an exclusive group only."""
 
 
 class Slot(NamedTuple):
-    """The leased entries whose keys fall together, and who gets further ones."""
+    """Entries whose keys fall together."""
 
     entries: int
+    """Those that are leased: all to one consumer, who gets further ones."""
+    due: int
+    """Rows of GROUP_DUE."""
     consumer: bytes
+    """Empty while nothing is leased: whoever asks may have it."""
+
+
+NO_MEMBER = Member(joined=False, entries=0, due=0, seen_ms=0)
+FREE_SLOT = Slot(0, 0, b"")
 
 
 def group_prefix(stream_id: int, group_id: int) -> bytes:
@@ -151,15 +174,6 @@ def split_prefix(prefix: bytes) -> tuple[int, int]:
 
 def entry_key(prefix: bytes, of: Id) -> bytes:
     return prefix + _PREFIX.pack(*of)
-
-
-def pack_id(of: Id) -> bytes:
-    return _PREFIX.pack(*of)
-
-
-def unpack_ids(packed: bytes) -> list[Id]:
-    """Ids that were packed one after the other."""
-    return [(ms, sequence) for ms, sequence in _PREFIX.iter_unpack(packed)]
 
 
 def id_of_key(key: bytes) -> Id:
@@ -205,21 +219,20 @@ def _decode_entry(key: bytes, row: bytes) -> Entry:
 # --- what is due ---
 
 
-def put_due(txn: WriteTransaction, key: bytes) -> None:
-    txn.put(Table.GROUP_DUE, key, seal(key, b""))
+def put_due(txn: WriteTransaction, key: bytes, slot: int) -> None:
+    txn.put(Table.GROUP_DUE, key, seal(key, _DUE.pack(slot)))
 
 
 def delete_due(txn: WriteTransaction, key: bytes) -> None:
     _delete(txn, Table.GROUP_DUE, key)
 
 
-def scan_due(txn: ReadTransaction, prefix: bytes, start: Id) -> Iterator[bytes]:
-    """Keys of entries that are due, from a record on, in order."""
+def scan_due(txn: ReadTransaction, prefix: bytes, start: Id) -> Iterator[tuple[bytes, int]]:
+    """Keys and slots of what is due, from a record on, in order."""
     for key, row in txn.scan(Table.GROUP_DUE, entry_key(prefix, start)):
         if not key.startswith(prefix):
             return
-        unseal(Table.GROUP_DUE, key, row)
-        yield key
+        yield key, _DUE.unpack(unseal(Table.GROUP_DUE, key, row))[0]
 
 
 # --- members and slots ---
@@ -264,8 +277,8 @@ def scan_members(txn: ReadTransaction, prefix: bytes) -> Iterator[tuple[bytes, M
 
 
 def _decode_member(key: bytes, row: bytes) -> Member:
-    joined, entries = _MEMBER.unpack(unseal(Table.GROUP_MEMBERS, key, row))
-    return Member(bool(joined), entries)
+    joined, *numbers = _MEMBER.unpack(unseal(Table.GROUP_MEMBERS, key, row))
+    return Member(bool(joined), *numbers)
 
 
 def find_slot(txn: ReadTransaction, prefix: bytes, slot: int) -> Slot | None:
@@ -274,12 +287,14 @@ def find_slot(txn: ReadTransaction, prefix: bytes, slot: int) -> Slot | None:
     if row is None:
         return None
     body = unseal(Table.GROUP_MEMBERS, key, row)
-    return Slot(_SLOT.unpack_from(body)[0], body[_SLOT.size :])
+    entries, due = _SLOT.unpack_from(body)
+    return Slot(entries, due, body[_SLOT.size :])
 
 
 def put_slot(txn: WriteTransaction, prefix: bytes, slot: int, held: Slot) -> None:
     key = prefix + _SLOT_KEY.pack(0, slot)
-    txn.put(Table.GROUP_MEMBERS, key, seal(key, _SLOT.pack(held.entries) + held.consumer))
+    body = _SLOT.pack(held.entries, held.due) + held.consumer
+    txn.put(Table.GROUP_MEMBERS, key, seal(key, body))
 
 
 def delete_slot(txn: WriteTransaction, prefix: bytes, slot: int) -> None:

@@ -1,32 +1,35 @@
 """Which records a consumer gets, and in which mode of the group.
 
-*shared*: whoever asks. *exclusive*: one holder, as long as it reads, acknowledges or touches every
-30 seconds; the others stand by. *key_shared*: keys fall into slots, and a slot belongs to one
-consumer while it has leased records of it. A record whose slot is another's is passed over, and due
-for whoever has the slot next; only so many are, then the group waits. Leases that end, however
-they do, leave the slot, and a claim takes it along.
+*shared*: whoever asks. *exclusive*: the holder, see `cluster.state.group_lease`. *key_shared*: keys
+fall into slots, and a slot belongs to one consumer while it has leased records of it. A record
+whose slot is another's is passed over, and due for whoever has the slot next; only so many are,
+then the group waits. Leases that end, however they do, leave the slot. A claim takes it along when
+all that is leased of it may be claimed: what it does not take is due again, for who claimed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import islice
+from typing import NamedTuple
 
 from cluster.state import group_rows as rows
-from cluster.state.group_rows import DELAYED, LEASE_TIMER, Entry
-from cluster.state.group_work import DEAD_LETTERS_MAX, GroupWork, group_of_prefix
+from cluster.state.group_counts import LOOKED_MAX
+from cluster.state.group_rows import DELAYED, LEASED, Entry
+from cluster.state.group_work import DEAD_LETTERS_MAX, GroupWork
 from cluster.state.stream_reads import PAGE_BYTES_MAX
-from cluster.state.stream_rows import Id, Page, Row, get_record, next_id, scan_records, stream_name
-from flo.wire.group_messages import GroupMode
+from cluster.state.stream_rows import (
+    Id,
+    Page,
+    Row,
+    get_record,
+    next_id,
+    pack_id,
+    scan_records,
+    stream_name,
+)
 
-if TYPE_CHECKING:
-    from cluster.state.context import Context
-
-LEASE_MS = 30_000
-"""How long the holder of an exclusive group may be silent."""
 PARKED_MAX = 1_000
 """Records that a key_shared group passes over before it waits for those who have the keys."""
-LOOKED_MAX = 1_000
-"""Records with other keys that one read looks at, beside those it takes."""
 CLAIM_LOOKED_MAX = 10_000
 """Entries that one claim looks at."""
 
@@ -42,7 +45,18 @@ class Taken(NamedTuple):
 class Choice:
     """What one read or claim gives to a consumer. Nothing is changed before `deliver`."""
 
-    __slots__ = ("_cursor", "_limit", "_parked", "_spent", "_work", "consumer", "page", "taken")
+    __slots__ = (
+        "_cursor",
+        "_idle",
+        "_limit",
+        "_moved",
+        "_parked",
+        "_spent",
+        "_work",
+        "consumer",
+        "page",
+        "taken",
+    )
 
     def __init__(self, work: GroupWork, consumer: bytes, limit: int, max_bytes: int) -> None:
         self.consumer = consumer
@@ -51,30 +65,38 @@ class Choice:
         self._work = work
         self._limit = limit
         self._spent: list[tuple[Id, Entry]] = []
-        self._parked: list[Id] = []
+        self._parked: list[tuple[Id, int]] = []
         self._cursor: Row | None = None
+        self._moved: set[int] = set()
+        """Slots that a claim takes from another consumer."""
+        self._idle: dict[int, list[Id]] | None = None
+        """By slot, leased entries that may be claimed; once somebody has asked."""
 
     def choose_due(self) -> bool:
         """What is to be delivered again, or was passed over; false when newer records must wait:
         others with their keys may be further back."""
         work = self._work
+        left = work.group.free + work.member(self.consumer).due
         looked = 0
-        for key in rows.scan_due(work.context.txn, work.prefix, work.stream.first):
-            of = rows.id_of_key(key)
-            entry = rows.find_entry(work.context.txn, key)
+        if not left:
+            return True
+        for key, slot in rows.scan_due(work.context.txn, work.prefix, work.stream.first):
+            if not work.may_have(slot, self.consumer):
+                if looked == LOOKED_MAX:
+                    return False
+                looked += 1
+                continue
+            of, entry = rows.id_of_key(key), rows.find_entry(work.context.txn, key)
             if entry is not None and work.is_spent(entry):
                 if not self._bury(of, entry):
-                    break
-                continue
-            row = get_record(work.context.txn, work.stream.stream_id, of)
-            slot = work.slot_of(row)
-            if work.may_have(slot, self.consumer):
-                if not self._take(row, slot, entry):
-                    break
-            elif looked == LOOKED_MAX:
+                    return False
+            elif not self._take(
+                get_record(work.context.txn, work.stream.stream_id, of), slot, entry
+            ):
                 return False
-            else:
-                looked += 1
+            left -= 1
+            if not left:
+                break
         return len(self.taken) < self._limit
 
     def choose_new(self) -> None:
@@ -88,12 +110,12 @@ class Choice:
             elif work.group.due + len(self._parked) >= PARKED_MAX or len(self.taken) == self._limit:
                 return
             else:
-                self._parked.append(row.id)
+                self._parked.append((row.id, slot))
             self._cursor = row
 
     def choose_claimed(self, start: Id, min_idle_ms: int) -> Id | None:
         """Entries from a record on that may be claimed; where to go on, None at the end."""
-        work, stamp_ms = self._work, self._work.context.stamp_ms
+        work = self._work
         looked = 0
         for key, entry in rows.scan_entries(
             work.context.txn, work.prefix, max(start, work.stream.first)
@@ -102,35 +124,56 @@ class Choice:
             if looked == CLAIM_LOOKED_MAX:
                 return of
             looked += 1
-            idle_ms = stamp_ms - entry.delivered_ms
-            owned = min_idle_ms > 0 or entry.consumer == self.consumer
-            if entry.state == DELAYED or not owned or idle_ms < min_idle_ms:
+            if not self._is_idle(entry, min_idle_ms):
                 continue
-            if work.is_spent(entry):
+            # What it has in hand is never buried under it, however often it asked again.
+            has_it = self._has(entry)
+            if not has_it and not self._may_claim(entry, min_idle_ms):
+                continue
+            if not has_it and work.is_spent(entry):
                 if not self._bury(of, entry):
                     return of
                 continue
             row = get_record(work.context.txn, work.stream.stream_id, of)
             if not self._take(row, entry.slot, entry):
                 return of
+            if not work.may_have(entry.slot, self.consumer):
+                self._moved.add(entry.slot)
         return None
 
     def deliver(self) -> bytes:
         """Leases what was chosen; the ids, packed."""
         work, group = self._work, self._work.group
         for of, entry in self._spent:
+            if not work.may_bury():
+                # The others are due still: a further read goes on with them.
+                work.context.touch(work.topic, 1)
+                break
             work.bury(of, entry)
+        self._release_moved()
         cursor = group.cursor
         for row, slot, before in self.taken:
             if before is None and row.id <= cursor:
-                work.unpark(rows.entry_key(work.prefix, row.id))
-            work.lease(row.id, self.consumer, slot, before)
-        for of in self._parked:
-            work.park(of)
+                work.unpark(rows.entry_key(work.prefix, row.id), slot)
+            is_moved = slot in self._moved
+            work.lease(row.id, self.consumer, slot, work.find(row.id) if is_moved else before)
+        for of, slot in self._parked:
+            work.park(of, slot)
         if self._cursor is not None:
             group.cursor_ms, group.cursor_sequence = self._cursor.id
             group.cursor_ordinal = self._cursor.ordinal + 1
-        return b"".join(rows.pack_id(row.id) for row, _, _ in self.taken)
+        return b"".join(pack_id(row.id) for row, _, _ in self.taken)
+
+    def refuse(self) -> None:
+        """The first one is too large for who asks: that counts as a delivery that failed, so that
+        it does not stay before all others for ever."""
+        work, (row, _, before) = self._work, self.taken[0]
+        if before is not None and before.state == LEASED:
+            return  # Somebody has it.
+        self.deliver()
+        entry = work.find(row.id)
+        assert entry is not None, "it was leased"
+        work.give_back(row.id, entry)
 
     def _take(self, row: Row, slot: int, entry: Entry | None) -> bool:
         if len(self.taken) == self._limit or not self.page.add(row):
@@ -142,59 +185,40 @@ class Choice:
         self._spent.append((of, entry))
         return len(self._spent) < DEAD_LETTERS_MAX
 
+    # --- claims ---
 
-# --- exclusive groups ---
+    def _has(self, entry: Entry) -> bool:
+        return entry.state == LEASED and entry.consumer == self.consumer
 
+    def _is_idle(self, entry: Entry, min_idle_ms: int) -> bool:
+        owned = min_idle_ms > 0 or entry.consumer == self.consumer
+        idle_ms = self._work.context.stamp_ms - entry.delivered_ms
+        return entry.state != DELAYED and owned and idle_ms >= min_idle_ms
 
-def hold_lease(work: GroupWork, consumer: bytes) -> bool:
-    """Whether a consumer gets records now: it is the holder, or becomes it."""
-    group, context = work.group, work.context
-    if group.mode != GroupMode.EXCLUSIVE:
-        return True
-    is_free = group.lease_until_ms <= context.stamp_ms
-    if group.holder != consumer and not is_free:
-        return False
-    group.holder = consumer
-    group.lease_until_ms = context.stamp_ms + LEASE_MS
-    if not group.lease_timer_ms:
-        set_lease_timer(work)
-    return True
+    def _may_claim(self, entry: Entry, min_idle_ms: int) -> bool:
+        """Whether its slot is free, the consumer's, or can be taken along."""
+        work, slot = self._work, entry.slot
+        if work.may_have(slot, self.consumer):
+            return True
+        if entry.state != LEASED:
+            return False
+        if self._idle is None:
+            self._idle = self._find_idle(min_idle_ms)
+        return len(self._idle.get(slot, ())) == work.slot(slot).entries
 
+    def _find_idle(self, min_idle_ms: int) -> dict[int, list[Id]]:
+        work = self._work
+        idle: dict[int, list[Id]] = {}
+        entries = rows.scan_entries(work.context.txn, work.prefix, work.stream.first)
+        for key, entry in islice(entries, CLAIM_LOOKED_MAX):
+            if entry.state == LEASED and self._is_idle(entry, min_idle_ms):
+                idle.setdefault(entry.slot, []).append(rows.id_of_key(key))
+        return idle
 
-def renew_lease(work: GroupWork, consumer: bytes) -> None:
-    """The holder has said something."""
-    if consumer and work.group.holds(consumer, work.context.stamp_ms):
-        hold_lease(work, consumer)
-
-
-def end_lease(work: GroupWork) -> None:
-    """There is no holder any more, and it is no member: the next who stands by takes over."""
-    work.set_joined(work.group.holder, joined=False)
-    work.group.holder = b""
-    work.group.lease_until_ms = 0
-    work.context.touch(standby_topic(work.topic), 1)
-
-
-def set_lease_timer(work: GroupWork) -> None:
-    """The timer is not moved with each renewal: it looks when it comes."""
-    group, context = work.group, work.context
-    group.lease_timer_ms = group.lease_until_ms
-    context.timers.add(context.txn, group.lease_timer_ms, LEASE_TIMER, work.prefix)
-
-
-def lease_due(context: Context, what: bytes) -> None:
-    """The lease of a holder may be over."""
-    work = group_of_prefix(context, what)
-    if work is None:
-        return
-    work.group.lease_timer_ms = 0
-    if work.group.lease_until_ms > context.stamp_ms:
-        set_lease_timer(work)
-    elif work.group.holder:
-        end_lease(work)
-    work.finish()
-
-
-def standby_topic(topic: bytes) -> bytes:
-    """What those wait for who stand by, in the group of a topic."""
-    return b"h" + topic[1:]
+    def _release_moved(self) -> None:
+        work = self._work
+        for slot in sorted(self._moved):
+            for of in (self._idle or {})[slot]:
+                entry = work.find(of)
+                if entry is not None:
+                    work.give_back(of, entry)

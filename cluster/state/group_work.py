@@ -6,17 +6,8 @@ from typing import TYPE_CHECKING
 
 from cluster.state import group_rows as rows
 from cluster.state.checksum import corrupt
-from cluster.state.group_rows import (
-    DELAYED,
-    DUE,
-    ENTRY_TIMER,
-    LEASED,
-    NO_SLOT,
-    Entry,
-    Group,
-    Member,
-    Slot,
-)
+from cluster.state.group_counts import GroupCounts
+from cluster.state.group_rows import DELAYED, DUE, ENTRY_TIMER, LEASED, NO_SLOT, Entry, Group
 from cluster.state.objects import name_of_id, object_key
 from cluster.state.store import Table
 from cluster.state.stream import GROUP_KIND, add_records, open_stream
@@ -45,36 +36,24 @@ TRIMMED_MAX = 256
 _DEAD_LETTER_SUFFIX = b".dlq"
 
 
-class GroupWork:
+class GroupWork(GroupCounts):
     """A group that is worked on. `finish` comes last, also when nothing was done."""
 
-    __slots__ = (
-        "_given_back",
-        "_letters",
-        "_members",
-        "context",
-        "full",
-        "group",
-        "name",
-        "prefix",
-        "stream",
-        "stream_full",
-    )
+    __slots__ = ("_can_bury", "_letters", "full", "name", "stream", "stream_full")
 
     def __init__(
         self, context: Context, stream_full: bytes, stream: Stream, full: bytes, group: Group
     ) -> None:
-        self.context = context
+        super().__init__(context, group, rows.group_prefix(stream.stream_id, group.group_id))
         self.stream = stream
         self.full = full
-        self.group = group
         self.name = full[len(object_key(GROUP_KIND, records_prefix(stream.stream_id), b"")) :]
-        self.prefix = rows.group_prefix(stream.stream_id, group.group_id)
         self.stream_full = stream_full
-        self._members: dict[bytes, tuple[Member | None, Member]] = {}
-        """Those that were looked at: as they are stored, and as they are now."""
         self._letters = DEAD_LETTERS_MAX
-        self._given_back = 0
+        letters_bytes = len(stream_full) + len(_DEAD_LETTER_SUFFIX)
+        names_bytes = letters_bytes - len(object_key(STREAM_KIND, b"", b""))
+        self._can_bury = names_bytes <= KEY_WITH_NAMESPACE_BYTES_MAX
+        """Otherwise nobody could name the stream of dead letters, and there are none."""
 
     @property
     def topic(self) -> bytes:
@@ -93,9 +72,9 @@ class GroupWork:
             self.group.pending += 1
         else:
             self._free(of, entry)
-            self._count(entry.consumer, -1)
+            self.count_entry(entry.consumer, -1)
             deliveries = entry.deliveries
-        self._count(consumer, 1)
+        self.count_entry(consumer, 1)
         timeout_ms = self.group.ack_timeout_ms or NEVER_MS
         self.hold(of, Entry(LEASED, timeout_ms, deliveries + 1, 0, slot, consumer), timeout_ms)
 
@@ -108,7 +87,7 @@ class GroupWork:
             context.timers.add(context.txn, due_ms, ENTRY_TIMER, key)
         if entry.state == LEASED:
             delivered_ms = context.stamp_ms
-            self._take_slot(entry.slot, entry.consumer)
+            self.take_slot(entry.slot, entry.consumer)
         entry = entry._replace(due_ms=due_ms, delivered_ms=delivered_ms)
         rows.put_entry(context.txn, key, entry)
 
@@ -122,38 +101,39 @@ class GroupWork:
         self._free(of, entry)
         rows.delete_entry(self.context.txn, rows.entry_key(self.prefix, of))
         self.group.pending -= 1
-        self._count(entry.consumer, -1)
+        self.count_entry(entry.consumer, -1)
 
     def give_back(self, of: Id, entry: Entry, delay_ms: int = 0) -> None:
         """The record is to be delivered again, unless it was delivered as often as it may be."""
-        if self.is_spent(entry):
-            if self._letters:
+        is_spent = self.is_spent(entry)
+        if is_spent:
+            if self.may_bury():
                 self.bury(of, entry)
                 return
             delay_ms = 0
         self._free(of, entry)
-        if delay_ms or self.is_spent(entry):
+        if delay_ms or is_spent:
             self.hold(of, entry._replace(state=DELAYED), delay_ms)
             return
         key = rows.entry_key(self.prefix, of)
         rows.put_entry(self.context.txn, key, entry._replace(state=DUE, due_ms=NEVER_MS))
-        rows.put_due(self.context.txn, key)
-        self.group.due += 1
-        self._given_back += 1
+        self.add_due(key, entry.slot)
 
     def is_spent(self, entry: Entry) -> bool:
         """Whether a record was delivered as often as the group allows."""
-        return 0 < self.group.max_deliver <= entry.deliveries
+        return self._can_bury and 0 < self.group.max_deliver <= entry.deliveries
+
+    def may_bury(self) -> bool:
+        """Whether this command and this entry of the log may copy one more dead letter."""
+        return self._letters > 0 and self.context.letters_room > 0
 
     def bury(self, of: Id, entry: Entry) -> None:
         """The record goes to the stream of dead letters, with headers that say where it was."""
         self._letters -= 1
         self.drop(of, entry)
-        full = self.stream_full + _DEAD_LETTER_SUFFIX
-        if len(full) - len(object_key(STREAM_KIND, b"", b"")) > KEY_WITH_NAMESPACE_BYTES_MAX:
-            return  # Nobody could name such a stream.
-        context = self.context
+        full, context = self.stream_full + _DEAD_LETTER_SUFFIX, self.context
         row = get_record(context.txn, self.stream.stream_id, of)
+        context.letters_room -= len(row.headers) + len(row.payload)
         origin = (
             (b"flo-dlq-stream", _readable(stream_name(self.stream_full))),
             (b"flo-dlq-group", self.name),
@@ -179,30 +159,29 @@ class GroupWork:
         for of, entry in trimmed:
             self.drop(of, entry)
         if len(trimmed) == TRIMMED_MAX:
+            self.context.touch(self.topic, 1)
             return
         # What is still due had no entry: it was parked.
-        parked: list[bytes] = []
-        for key in rows.scan_due(txn, self.prefix, group.swept):
+        parked: list[tuple[bytes, int]] = []
+        for key, slot in rows.scan_due(txn, self.prefix, group.swept):
             if rows.id_of_key(key) >= first or len(parked) == TRIMMED_MAX:
                 break
-            parked.append(key)
-        for key in parked:
-            self.unpark(key)
+            parked.append((key, slot))
+        for key, slot in parked:
+            self.unpark(key, slot)
         if len(parked) < TRIMMED_MAX:
             group.swept_ms, group.swept_sequence = first
 
     # --- records left for another consumer ---
 
-    def park(self, of: Id) -> None:
+    def park(self, of: Id, slot: int) -> None:
         """The record is passed over: its key is with another consumer."""
-        rows.put_due(self.context.txn, rows.entry_key(self.prefix, of))
-        self.group.due += 1
+        self.add_due(rows.entry_key(self.prefix, of), slot)
         self.group.parked += 1
 
-    def unpark(self, key: bytes) -> None:
+    def unpark(self, key: bytes, slot: int) -> None:
         """It is passed over no longer."""
-        rows.delete_due(self.context.txn, key)
-        self.group.due -= 1
+        self.remove_due(key, slot)
         self.group.parked -= 1
 
     def slot_of(self, row: Row) -> int:
@@ -211,77 +190,20 @@ class GroupWork:
             return NO_SLOT
         return row.key_hash % self.group.slots
 
-    def may_have(self, slot: int, consumer: bytes) -> bool:
-        """Whether nobody else has a leased record with such a key."""
-        if slot == NO_SLOT:
-            return True
-        held = rows.find_slot(self.context.txn, self.prefix, slot)
-        return held is None or held.consumer == consumer
-
-    # --- members ---
-
-    def member(self, consumer: bytes) -> Member:
-        known = self._members.get(consumer)
-        if known is None:
-            stored = rows.find_member(self.context.txn, self.prefix, consumer)
-            known = self._members[consumer] = (stored, stored or Member(False, 0))
-        return known[1]
-
-    def set_joined(self, consumer: bytes, *, joined: bool) -> None:
-        member = self.member(consumer)
-        if member.joined != joined:
-            self._members[consumer] = (self._members[consumer][0], member._replace(joined=joined))
-            self.group.members += 1 if joined else -1
-
     def finish(self) -> None:
         """Writes what has changed, and wakes who waits for it."""
-        context = self.context
-        for consumer, (stored, member) in self._members.items():
-            if member.joined or member.entries:
-                if member != stored:
-                    rows.put_member(context.txn, self.prefix, consumer, member)
-            elif stored is not None:
-                rows.delete_member(context.txn, self.prefix, consumer)
-        context.groups.changed(self.full, self.group)
-        if self._given_back:
-            context.touch(self.topic, self._given_back)
-
-    def _count(self, consumer: bytes, more: int) -> None:
-        member = self.member(consumer)
-        counted = member._replace(entries=member.entries + more)
-        self._members[consumer] = (self._members[consumer][0], counted)
-
-    # --- places ---
+        self.write(self.topic)
+        self.context.groups.changed(self.full, self.group)
 
     def _free(self, of: Id, entry: Entry) -> None:
         """Takes an entry from where it is; its row stays to be written or removed."""
         context, key = self.context, rows.entry_key(self.prefix, of)
         if entry.state == DUE:
-            rows.delete_due(context.txn, key)
-            self.group.due -= 1
+            self.remove_due(key, entry.slot)
         elif rows.has_timer(entry):
             context.timers.remove(context.txn, entry.due_ms, ENTRY_TIMER, key)
         if entry.state == LEASED:
-            self._free_slot(entry.slot)
-
-    def _take_slot(self, slot: int, consumer: bytes) -> None:
-        if slot != NO_SLOT:
-            held = rows.find_slot(self.context.txn, self.prefix, slot)
-            entries = 1 if held is None else held.entries + 1
-            rows.put_slot(self.context.txn, self.prefix, slot, Slot(entries, consumer))
-
-    def _free_slot(self, slot: int) -> None:
-        if slot == NO_SLOT:
-            return
-        held = rows.find_slot(self.context.txn, self.prefix, slot)
-        if held is None:
-            raise corrupt(Table.GROUP_MEMBERS, self.prefix, f"slot {slot} is held by nobody")
-        if held.entries > 1:
-            left = held._replace(entries=held.entries - 1)
-            rows.put_slot(self.context.txn, self.prefix, slot, left)
-        else:
-            rows.delete_slot(self.context.txn, self.prefix, slot)
-            self._given_back += 1
+            self.free_slot(entry.slot)
 
 
 def find_group(context: Context, namespace: bytes, stream: bytes, name: bytes) -> GroupWork | None:

@@ -30,9 +30,9 @@ DEAD_KEYS_MAX = 10_000
 DEAD_MS = 3_600_000
 """How long it is kept at most, by the applied stamp."""
 ROWS_PER_ENTRY = 256
-ROWS_PER_COMMAND = 16
-"""Rows of graves that an entry removes, so much for itself and so much for each of its commands:
-more than it can add, so that what waits for removal does not grow."""
+ROWS_PER_GRAVE = RING + 2
+"""Rows of graves that an entry removes: so many for itself, and so many for each grave that it has
+added. That is as many as a grave can have, so what waits for removal does not grow."""
 _COUNT_BYTES, _ENTRY_BYTES = 4, 20
 """What an answer takes beside the values: once, and for each of them."""
 
@@ -60,9 +60,10 @@ class Version(NamedTuple):
 class Graves:
     """The GRAVES table, with how many rows it has and a lower bound of when the next is due."""
 
-    __slots__ = ("_due_ms", "count")
+    __slots__ = ("_added", "_due_ms", "count")
 
     def __init__(self) -> None:
+        self._added = 0  # by the present entry
         self.count = 0
         """Dead keys. While there are none, a new key has no history to look for."""
         self._due_ms = _NEVER_MS
@@ -75,6 +76,7 @@ class Graves:
     def load(self, txn: ReadTransaction, count: int) -> None:
         """Starts over from what the store holds."""
         self.count = count
+        self._added = 0
         self._due_ms = _NEVER_MS
         for key, row in txn.scan(_GRAVES, b""):
             self._due_ms = _GRAVE.unpack(unseal(_GRAVES, key, row))[0] + DEAD_MS
@@ -87,6 +89,7 @@ class Graves:
         key = _GRAVE_KEY.pack(number)
         txn.put(_GRAVES, key, seal(key, _GRAVE.pack(died_ms, *dead)))
         self.count += 1
+        self._added += 1
         self._due_ms = min(self._due_ms, died_ms + DEAD_MS)
 
     def remove(self, txn: WriteTransaction, number: int) -> None:
@@ -96,12 +99,13 @@ class Graves:
             raise corrupt(_GRAVES, key, "the grave of a dead key is missing")
         self.count -= 1
 
-    def collect(self, txn: WriteTransaction, stamp_ms: int, commands: int) -> None:
-        """Empties the oldest graves, those too many and those too old, in an entry of so many
-        commands."""
+    def collect(self, txn: WriteTransaction, stamp_ms: int) -> None:
+        """Empties the oldest graves, those too many and those too old; once, at the end of an
+        entry."""
+        room = ROWS_PER_ENTRY + ROWS_PER_GRAVE * self._added
+        self._added = 0
         if stamp_ms < self._due_ms and self.count <= DEAD_KEYS_MAX:
             return
-        room = ROWS_PER_ENTRY + ROWS_PER_COMMAND * commands
         excess = self.count - DEAD_KEYS_MAX
         due: list[tuple[bytes, bytes, int]] = []
         self._due_ms = _NEVER_MS

@@ -40,6 +40,10 @@ _CAS_MISMATCH = int(Reason.CAS_MISMATCH)
 _CONDITION_FAILED = int(Reason.CONDITION_FAILED)
 _NOT_FOUND: Result = (int(Reason.NOT_FOUND),)
 _OUT_OF_RANGE: Result = (int(Reason.OUT_OF_RANGE),)
+TTL_TOO_LONG: Result = (
+    int(Reason.OUT_OF_RANGE),
+    b"the time to live is too long: the key would expire after the year 2554",
+)
 _WRONG_TYPE: Result = (int(Reason.WRONG_TYPE),)
 
 
@@ -55,7 +59,7 @@ def put(context: Context, command: PutCommand) -> Result:
             return refusal
     expires_at_ms = context.stamp_ms + ttl_ms if ttl_ms else 0
     if expires_at_ms > EXPIRES_AT_MS_MAX:
-        return _OUT_OF_RANGE
+        return TTL_TOO_LONG
     return 0, store(context, full, stored, expires_at_ms, value)
 
 
@@ -102,7 +106,7 @@ def expire(context: Context, command: ExpireCommand) -> Result:
         return _NOT_FOUND
     expires_at_ms = context.stamp_ms + ttl_ms if ttl_ms else 0
     if expires_at_ms > EXPIRES_AT_MS_MAX:
-        return _OUT_OF_RANGE
+        return TTL_TOO_LONG
     context.expiry.move(context.txn, full, old_ms=record.expires_at_ms, new_ms=expires_at_ms)
     keyspace.put(context.txn, full, record._replace(expires_at_ms=expires_at_ms))
     return (0,)
@@ -218,13 +222,13 @@ def store(
     old_ms = 0 if stored is None else stored.expires_at_ms
     if old_ms or expires_at_ms:
         context.expiry.move(context.txn, full, old_ms=old_ms, new_ms=expires_at_ms)
-    if stored is None:
+    if context.one_revision:
+        context.changed[full] = None
+        writes = 1 if stored is None else stored.writes + 1
+    elif stored is None:
         writes = history.revive(context, full) + 1 if context.graves.count else 1
-    elif context.one_revision and stored.version == context.revision:
-        writes = stored.writes  # of the same transaction: nobody has seen what is overwritten
     else:
-        if not context.scratch:
-            history.keep(context.txn, full, stored)
+        history.keep(context.txn, full, stored)
         writes = stored.writes + 1
     revision = context.next_revision()
     if context.listening:
@@ -238,6 +242,8 @@ def remove(context: Context, full: bytes, record: Record) -> None:
     """Removes a key that is there; that is a change with a revision of its own."""
     keyspace.delete(context.txn, full)
     context.expiry.move(context.txn, full, old_ms=record.expires_at_ms, new_ms=0)
-    if not context.scratch:
+    if context.one_revision:
+        context.changed[full] = None
+    else:
         history.bury(context, full, record)
     context.next_revision()

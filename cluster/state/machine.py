@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cluster.state.checksum import seal, unseal
 from cluster.state.commands import EMPTY, decode_entry
-from cluster.state.context import Context
+from cluster.state.context import LETTERS_BYTES_MAX, Context
 from cluster.state.group import HANDLERS as GROUP_HANDLERS
 from cluster.state.group import TIMER_HANDLERS as GROUP_TIMER_HANDLERS
 from cluster.state.kv import HANDLERS as KV_HANDLERS
@@ -24,6 +24,7 @@ from cluster.state.stream import HANDLERS as STREAM_HANDLERS
 from cluster.state.stream import TIMER_HANDLERS as STREAM_TIMER_HANDLERS
 from cluster.state.txn import make_commit
 from cluster.state.txn_commands import TXN_COMMIT
+from cluster.state.work import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,6 +160,7 @@ class StateMachine:
         context.txn = txn
         # Leaders' clocks differ. Here the stamp is made monotonic for every replica alike.
         context.stamp_ms = stamp_ms = max(context.stamp_ms, stamp_ms)
+        context.letters_room = LETTERS_BYTES_MAX
         sessions.begin(txn, index, stamp_ms)
         self._context.timers.run(context, TIMER_HANDLERS)
         results: list[Result] = []
@@ -177,7 +179,8 @@ class StateMachine:
             results.append(result)
         sessions.end()
         context.expiry.purge(context, len(commands))
-        context.graves.collect(txn, stamp_ms, len(commands))
-        self._context.garbage.collect(txn)
+        context.graves.collect(txn, stamp_ms)
+        if context.garbage.pending:
+            context.garbage.collect(txn, len(commands) + sum(map(rows_of, commands)))
         self._context.outcomes.purge(txn, stamp_ms, len(commands))
         return results

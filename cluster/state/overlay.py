@@ -12,29 +12,31 @@ if TYPE_CHECKING:
 
 
 class Overlay:
-    """A `WriteTransaction` whose writes stay here; reads see them above those of `below`."""
+    """A `WriteTransaction` whose writes stay here; reads see them above those of `below`.
 
-    __slots__ = ("_changes", "below")
+    They are rows, which mean something above that state only: `below` must not change meanwhile.
+    """
+
+    __slots__ = ("_below", "_changes")
 
     def __init__(self, below: ReadTransaction) -> None:
-        self.below = below
-        """May be replaced by a later state of the same store: what was written here stays."""
+        self._below = below
         self._changes: dict[Table, dict[bytes, bytes | None]] = {}
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         changes = self._changes.get(table)
         if changes is not None and key in changes:
             return changes[key]
-        return self.below.get(table, key)
+        return self._below.get(table, key)
 
     def scan(self, table: Table, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         changes = self._changes.get(table)
         if not changes:
-            return self.below.scan(table, start)
+            return self._below.scan(table, start)
         changed = sorted(
             (key, value) for key, value in changes.items() if value is not None and key >= start
         )
-        kept = (row for row in self.below.scan(table, start) if row[0] not in changes)
+        kept = (row for row in self._below.scan(table, start) if row[0] not in changes)
         return merge(changed, kept)
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:

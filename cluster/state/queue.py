@@ -14,6 +14,7 @@ from cluster.state.objects import name_id, object_key
 from cluster.state.queue_commands import (
     ACK,
     CONFIGURE,
+    CONSUMED,
     DEQUEUE,
     DLQ_PURGE,
     DLQ_REQUEUE,
@@ -105,6 +106,7 @@ def dequeue(context: Context, command: DequeueCommand) -> Result:
     chosen = choose(rows.scan_ready(context.txn, queue.live_id), count, page_bytes)
     refusal = refuse_large(chosen, max_bytes)
     if refusal is not None:
+        _count_refusal(context, full, queue, chosen[0])
         _wake_next(context, full, queue)
         return refusal
     if consumes:
@@ -249,6 +251,16 @@ def _wake_next(context: Context, full: bytes, queue: Queue) -> None:
     context.touched[topic] = min(max(context.touched.get(topic, 0), 1), queue.ready)
 
 
+def _count_refusal(context: Context, full: bytes, queue: Queue, ready: Ready) -> None:
+    """Too large for who asks: that counts as a delivery that failed, so that it does not stay
+    before all others for ever."""
+    rows.delete_ready(context.txn, ready)
+    queue.ready -= 1
+    message = Pending(DELAYED, 0, ready.deliveries + 1, ready.priority, ready.size)
+    give_back(context, full, queue, ready.sequence, message)
+    context.queues.changed(full, queue)
+
+
 def _lease(context: Context, queue: Queue, chosen: list[Ready], visibility_ms: int) -> Result:
     at_ms = context.stamp_ms + visibility_ms
     for ready in chosen:
@@ -270,4 +282,4 @@ def _consume(context: Context, queue: Queue, chosen: list[Ready]) -> Result:
             (ready.sequence, body.payload, body.enqueued_at_ms, ready.deliveries + 1, body.priority)
         )
     queue.ready -= len(chosen)
-    return 0, b"consumed", tuple(messages)
+    return 0, CONSUMED, tuple(messages)

@@ -24,6 +24,9 @@ ENQUEUE_BATCH = 0xF002
 DLQ_PURGE = 0xF010
 CONFIGURE = 0xF011
 
+CONSUMED = b"consumed"
+"""Begins the result of a dequeue that removed its messages: they follow."""
+
 EnqueueCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, bytes, int, int, bytes | None]
 """namespace, queue, payload, priority, delay_ms, deduplication key"""
 BatchItem: TypeAlias = tuple[bytes, int, int, bytes | None]

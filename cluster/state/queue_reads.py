@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
 from cluster.state import queue_rows as rows
 from cluster.state.objects import object_key, read_object, scan_objects
+from cluster.state.queue_commands import CONSUMED
 from cluster.state.queue_rows import QUEUE_KIND, Queue, decode_queue
 from flo.wire.status import Reason
 
@@ -58,7 +59,7 @@ def choose(messages: Iterable[M], count: int, page_bytes: int) -> list[M]:
 
 
 def refuse_large(chosen: list[M], max_bytes: int) -> Result | None:
-    """What to answer when not even the first message fits. It stays where it is."""
+    """What to answer when not even the first message fits."""
     if not chosen:
         return None
     size = chosen[0].size
@@ -77,7 +78,7 @@ def expand(txn: ReadTransaction, result: Result) -> Result:
     What was acknowledged or purged since is left out. The result kept for this sequence may be that
     of another command: then it stays as it is.
     """
-    if result[1:2] == (b"consumed",):
+    if result[1:2] == (CONSUMED,):
         return 0, result[2]
     if result[1:2] != (b"leased",):
         return result

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, cast
 from cluster.state.checksum import corrupt, seal, unseal
 from cluster.state.commands import BELOW_FLOOR, OPEN_SESSION, SESSION_UNKNOWN
 from cluster.state.packing import pack, unpack
+from cluster.state.queue_commands import CONSUMED
 from cluster.state.store import Table
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cluster.state.commands import OpenSessionCommand, Result
     from cluster.state.context import Context
@@ -34,7 +35,9 @@ SESSION_IDLE_MS = 600_000
 """A session that sent nothing for so long, by the applied stamp, is unknown from then on."""
 SESSIONS_MAX = 100_000
 RESULTS_MAX = 65_536
-"""Results kept per session; past it the session's new commands are refused."""
+RESULTS_BYTES_MAX = 16 << 20
+"""Results kept per session, in number and in bytes of messages that were consumed; past either the
+session's new commands are refused."""
 PURGE_ROWS_MAX = 256
 """Rows of expired sessions that one entry may remove."""
 
@@ -53,13 +56,14 @@ class _Session:
     `sequences` is a heap of the same, and `rows` counts for each entry how many of its results are
     kept."""
 
-    __slots__ = ("floor", "last_stamp_ms", "results", "rows", "sequences", "token")
+    __slots__ = ("floor", "last_stamp_ms", "nbytes", "results", "rows", "sequences", "token")
 
     def __init__(self, token: int, floor: int, last_stamp_ms: int) -> None:
         self.token = token
         self.floor = floor
         self.last_stamp_ms = last_stamp_ms
         self.results: dict[int, tuple[Result, int]] = {}
+        self.nbytes = 0
         self.sequences: list[int] = []
         self.rows: dict[int, int] = {}
 
@@ -112,6 +116,7 @@ class Sessions:
         for sequence, result in cast("dict[int, Result]", unpack(body)).items():
             if sequence >= session.floor:
                 session.results[sequence] = (result, index)
+                session.nbytes += _bytes_in(result)
                 heappush(session.sequences, sequence)
                 kept += 1
         if not kept:
@@ -138,7 +143,7 @@ class Sessions:
             return kept[0]
         if sequence < session.floor:
             return _BELOW_FLOOR
-        if len(session.results) >= self._results_max:
+        if len(session.results) >= self._results_max or session.nbytes >= RESULTS_BYTES_MAX:
             return _TOO_MANY_RESULTS
         return None
 
@@ -146,6 +151,7 @@ class Sessions:
         """The result of a command that `admit` let run."""
         session = self._sessions[session_id]
         session.results[sequence] = (result, self._index)
+        session.nbytes += _bytes_in(result)
         heappush(session.sequences, sequence)
         ran = self._ran.get(session_id)
         if ran is None:
@@ -193,7 +199,8 @@ class Sessions:
         sequences, results, rows = session.sequences, session.results, session.rows
         while sequences and sequences[0] < floor:
             sequence = heappop(sequences)
-            index = results.pop(sequence)[1]
+            result, index = results.pop(sequence)
+            session.nbytes -= _bytes_in(result)
             if index == self._index:
                 del self._ran[session_id][sequence]  # its row is yet to be written
             elif rows[index] > 1:
@@ -227,6 +234,13 @@ class Sessions:
         if self._tokens.get(session.token) == session_id:
             del self._tokens[session.token]
         self._txn.delete(Table.SESSIONS, _SESSION_KEY.pack(session_id))
+
+
+def _bytes_in(result: Result) -> int:
+    """Of the messages in a result; others are small, and are counted one by one."""
+    if result[1:2] != (CONSUMED,):
+        return 0
+    return sum(len(message[1]) for message in cast("Sequence[tuple[int, bytes]]", result[2]))
 
 
 def _base(token: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cluster.state.checksum import seal, unseal
 from cluster.state.objects import forget_id, name_id, object_key
 from cluster.state.store import Table
 from cluster.state.stream_commands import (
@@ -18,14 +19,19 @@ from cluster.state.stream_commands import (
     STREAM_TRIM,
 )
 from cluster.state.stream_rows import (
+    FIRST_ID,
     STREAM_KIND,
     Id,
     Row,
     Stream,
     encode_headers,
     key_hash_of,
+    next_id,
+    pack_id,
     put_record,
     records_prefix,
+    topic_of,
+    unpack_ids,
 )
 from cluster.state.stream_trim import (
     AGE_TIMER,
@@ -38,6 +44,7 @@ from cluster.state.stream_trim import (
     retain,
     set_age_timer,
     too_old_ms,
+    wake_groups,
 )
 from flo.wire.status import Reason
 
@@ -46,6 +53,7 @@ if TYPE_CHECKING:
 
     from cluster.state.commands import Result
     from cluster.state.context import Context
+    from cluster.state.store import ReadTransaction, WriteTransaction
     from cluster.state.stream_commands import (
         AlterCommand,
         AppendCommand,
@@ -57,6 +65,9 @@ if TYPE_CHECKING:
 GROUP_KIND = b"g"
 GROUP_TABLES = (Table.GROUP_PENDING, Table.GROUP_DUE, Table.GROUP_MEMBERS)
 """Their keys begin with the id of the stream, then that of the group."""
+
+_LAST_OF_DELETED = b"deleted stream"
+"""META key: the last id of any stream that was deleted at the stamp of that id."""
 
 _DONE: Result = (0,)
 _NOT_FOUND: Result = (int(Reason.NOT_FOUND), b"no such stream")
@@ -94,9 +105,8 @@ def add_records(
     """Adds records, at least one, each of packed headers and a payload; the id of the first."""
     before = stream.appended
     stream.partitions = stream.partition_count
-    ms, sequence = context.stamp_ms, 0
-    if ms <= stream.last_ms:
-        ms, sequence = stream.last_ms, stream.last_sequence + 1
+    last = stream.last if before else _last_of_deleted(context.txn)
+    ms, sequence = max((context.stamp_ms, 0), next_id(last))
     first = (ms, sequence)
     ordinal, bytes_before = stream.appended, stream.appended_bytes
     for headers, payload in items:
@@ -135,6 +145,7 @@ def trim(context: Context, command: TrimCommand) -> Result:
     if removed and not dry_run:
         remove_before(context, stream, kept, rows=SWEPT_MIN)
         context.streams.changed(full, stream)
+        wake_groups(context, full, stream)
     return 0, removed, 0 if kept is None else kept.id[1]
 
 
@@ -173,6 +184,8 @@ def delete(context: Context, command: DeleteStreamCommand) -> Result:
     if not force and (stream.count or stream.groups):
         text = f"the stream has {stream.count} records and {stream.groups} groups: use force"
         return int(Reason.CONDITION_FAILED), text.encode()
+    if stream.last_ms == context.stamp_ms:
+        _note_deleted(txn, stream.last)
     context.streams.delete(txn, full)
     forget_id(txn, stream.stream_id)
     drop_age_timer(context, stream)
@@ -206,9 +219,17 @@ def open_stream(context: Context, full: bytes) -> Stream:
     return stream
 
 
-def topic_of(full: bytes) -> bytes:
-    """What waits for records of a stream: its full key without the NUL in front."""
-    return full[1:]
+def _note_deleted(txn: WriteTransaction, last: Id) -> None:
+    """A name that gets another stream at the same stamp must not give ids a second time."""
+    last = max(last, _last_of_deleted(txn))
+    txn.put(Table.META, _LAST_OF_DELETED, seal(_LAST_OF_DELETED, pack_id(last)))
+
+
+def _last_of_deleted(txn: ReadTransaction) -> Id:
+    row = txn.get(Table.META, _LAST_OF_DELETED)
+    if row is None:
+        return FIRST_ID
+    return unpack_ids(unseal(Table.META, _LAST_OF_DELETED, row))[0]
 
 
 def _set_retention(context: Context, full: bytes, stream: Stream, bounds: list[int | None]) -> None:
@@ -222,3 +243,4 @@ def _set_retention(context: Context, full: bytes, stream: Stream, bounds: list[i
     context.streams.changed(full, stream)
     retain(context, stream, appended=0)
     set_age_timer(context, stream)
+    wake_groups(context, full, stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from cluster.state.fields import HEAD, NAME, OPTIONAL_U64, VALUE, Bytes, Layout, ListOf, Number
-from flo.wire.limits import APPEND_RECORDS_MAX, STREAM_PARTITIONS_MAX, TTL_MS_MAX
+from flo.wire.limits import APPEND_RECORDS_MAX, HEADERS_MAX, STREAM_PARTITIONS_MAX, TTL_MS_MAX
 
 STREAM_APPEND = 0x130
 STREAM_TRIM = 0x132
@@ -38,7 +38,7 @@ DeleteStreamCommand: TypeAlias = tuple[int, int, int, int, bytes, bytes, int]
 """namespace, stream, 1 to remove it whatever is in it and reads it"""
 
 _TEXT = Bytes(2**16 - 1)
-_HEADERS = ListOf((_TEXT, _TEXT), 2**16 - 1)
+_HEADERS = ListOf((_TEXT, _TEXT), HEADERS_MAX)
 _PARTITION = Number(0, 2**32 - 1, optional=True)
 _KEY = Bytes(2**16 - 1, optional=True)
 _AGE_S = Number(0, TTL_MS_MAX // 1000, optional=True)

@@ -126,6 +126,11 @@ def stream_name(full: bytes) -> bytes:
     return full[full.index(b"\x00", 2) + 1 :]
 
 
+def topic_of(full: bytes) -> bytes:
+    """What waits for records of a stream: its full key without the NUL in front."""
+    return full[1:]
+
+
 def key_hash_of(key: bytes) -> int:
     """What is kept of a partition key; never 0."""
     return crc32(key) or 1
@@ -141,6 +146,15 @@ def previous_id(of: Id) -> Id:
     """The last id before another, which is not 0-0."""
     number = (of[0] << _WORD | of[1]) - 1
     return number >> _WORD, number & (1 << _WORD) - 1
+
+
+def pack_id(of: Id) -> bytes:
+    return _ID.pack(*of)
+
+
+def unpack_ids(packed: bytes) -> list[Id]:
+    """Ids that were packed one after the other."""
+    return [(ms, sequence) for ms, sequence in _ID.iter_unpack(packed)]
 
 
 def records_prefix(stream_id: int) -> bytes:

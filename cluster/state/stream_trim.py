@@ -17,11 +17,13 @@ from cluster.state.stream_rows import (
     Row,
     Stream,
     delete_record,
+    get_record,
     next_id,
     previous_id,
     record_key,
     records_prefix,
     scan_records,
+    topic_of,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +88,9 @@ def retain(context: Context, stream: Stream, *, appended: int) -> None:
     if too_long or (stream.max_bytes and stream.payload_bytes > stream.max_bytes):
         bounds = Bounds(max_len=stream.max_len or None, max_bytes=stream.max_bytes or None)
         kept = find_first_kept(context.txn, stream, bounds)
+        if kept is None:
+            # The newest stays, also when it alone is larger: an append that was answered is there.
+            kept = get_record(context.txn, stream.stream_id, stream.last)
         # Two for each new one, so that what was left by others is caught up with.
         remove_before(context, stream, kept, rows=2 * appended + SWEPT_MIN)
 
@@ -93,7 +98,7 @@ def retain(context: Context, stream: Stream, *, appended: int) -> None:
 def remove_before(context: Context, stream: Stream, kept: Row | None, *, rows: int) -> None:
     """Removes the records before one, or all; of their rows at first the oldest.
 
-    The caller marks the stream as changed.
+    The caller marks the stream as changed, and wakes its groups.
     """
     if kept is None:
         stream.first_ms, stream.first_sequence = next_id(stream.last)
@@ -137,6 +142,13 @@ def age_due(context: Context, what: bytes) -> None:
     remove_before(context, stream, kept, rows=SWEPT_MIN)
     set_age_timer(context, stream)
     context.streams.changed(full, stream)
+    wake_groups(context, full, stream)
+
+
+def wake_groups(context: Context, full: bytes, stream: Stream) -> None:
+    """Records were removed: what was leased of them may have kept others from being delivered."""
+    if stream.groups:
+        context.touch(topic_of(full), 1)
 
 
 def too_old_ms(context: Context, age_ms: int) -> int:

@@ -257,7 +257,18 @@ _LIMITS = (
         "What the unanswered writes of this node carry; and apart, those of its partitions.",
     ),
     _limit("calls_max", Kind.WHOLE, 50_000, "Unanswered calls of this node."),
-    _limit("peer_calls_max", Kind.WHOLE, 4_096, "Calls on their way to one other node."),
+    _limit(
+        "waiting_max",
+        Kind.WHOLE,
+        25_000,
+        "Those of them that wait for something to come; keep it well below `calls_max`.",
+    ),
+    _limit(
+        "peer_calls_max",
+        Kind.WHOLE,
+        4_096,
+        "Calls on their way to one other node, without those that wait there.",
+    ),
     _limit(
         "apply_bytes_per_turn",
         Kind.BYTES,

@@ -1,6 +1,6 @@
 """`flo stream group read`, `ack`, `nack`, `touch`, `pending` and `claim`: what a group delivers."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import click
@@ -27,6 +27,8 @@ _C = TypeVar("_C", bound=Callable[..., object])
 _ids = click.argument("ids", nargs=-1, required=True, metavar="ID...", callback=given.stream_ids)
 _count = click.option(
     "--count",
+    "--limit",
+    "count",
     default=100,
     show_default=True,
     type=click.IntRange(1, READ_LIMIT_MAX),
@@ -87,7 +89,7 @@ def ack(settings: Settings, stream: str, group: str, ids: list[StreamID]) -> Non
     Exit code 1 when there is no such stream or group.
 
     \b
-    JSON: {"stream", "group", "ids"}
+    JSON: {"stream", "group", "asked"}; which of them were pending is not told
 
     \b
     Example: flo stream group ack events billing 1700000000000-0
@@ -95,7 +97,7 @@ def ack(settings: Settings, stream: str, group: str, ids: list[StreamID]) -> Non
 
     async def work(client: FloClient) -> int:
         await client.stream.group_ack(stream, group, ids)
-        return _print_done(settings, (stream, group), ids, "acknowledged")
+        return _print_asked(settings, (stream, group), ids, "acknowledge {}")
 
     with_client(settings, work)
 
@@ -110,7 +112,7 @@ def nack(settings: Settings, stream: str, group: str, ids: list[StreamID], *, de
     """Give records back, to be delivered again. IDs that are not pending are left alone.
 
     \b
-    JSON: {"stream", "group", "ids"}
+    JSON: {"stream", "group", "asked"}; which of them were pending is not told
 
     \b
     Example: flo stream group nack events billing 1700000000000-0 --delay 5000
@@ -119,7 +121,7 @@ def nack(settings: Settings, stream: str, group: str, ids: list[StreamID], *, de
     async def work(client: FloClient) -> int:
         options = StreamGroupNackOptions(delay_ms=delay)
         await client.stream.group_nack(stream, group, ids, options)
-        return _print_done(settings, (stream, group), ids, "given back")
+        return _print_asked(settings, (stream, group), ids, "give back {}")
 
     with_client(settings, work)
 
@@ -136,7 +138,7 @@ def touch(
     """Say that pending records take longer. IDs that are not pending are left alone.
 
     \b
-    JSON: {"stream", "group", "ids"}
+    JSON: {"stream", "group", "asked"}; which of them were pending is not told
 
     \b
     Example: flo stream group touch events billing 1700000000000-0 --extend 60000
@@ -145,7 +147,7 @@ def touch(
     async def work(client: FloClient) -> int:
         options = StreamGroupTouchOptions(extend_ms=extend)
         await client.stream.group_touch(stream, group, ids, options)
-        return _print_done(settings, (stream, group), ids, "pending for longer")
+        return _print_asked(settings, (stream, group), ids, "keep {} pending for longer")
 
     with_client(settings, work)
 
@@ -237,9 +239,10 @@ def _print_records(
     return records.exit_code(settings, str(document["group"]), len(found))
 
 
-def _print_done(
-    settings: Settings, group: tuple[str, str], ids: Iterable[StreamID], text: str
+def _print_asked(
+    settings: Settings, group: tuple[str, str], ids: Sequence[StreamID], text: str
 ) -> int:
-    document = {"stream": group[0], "group": group[1], "ids": [str(each) for each in ids]}
-    output.print_result(document, text, settings.output_format)
+    asked = [str(each) for each in ids]
+    document = {"stream": group[0], "group": group[1], "asked": asked}
+    output.print_result(document, f"asked to {text.format(len(asked))}", settings.output_format)
     return EXIT_OK

@@ -1,6 +1,5 @@
 """`flo kv history`, `jget`, `jset` and `jdel`: older versions, and parts of JSON documents."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,10 +64,10 @@ def json_get(settings: Settings, key: str, path: str) -> None:
     """Print the part of the JSON document KEY at PATH; exit code 1 when nothing is there.
 
     A PATH is $ (the whole, and the default), then .field and [index] in any number. A shell wants
-    it in single quotes.
+    it in single quotes. The part is printed as it is stored, byte for byte.
 
     \b
-    JSON: {"key", "path", "value", "version"}; value is the part itself, not text
+    JSON: {"key", "path", "version", "value"}; value is the part itself, not text
 
     \b
     Example: flo kv jget user:7 '$.tags[0]'
@@ -79,9 +78,11 @@ def json_get(settings: Settings, key: str, path: str) -> None:
         if found is None:
             output.print_not_found(f"nothing at {path} of {key}", settings.output_format)
             return EXIT_NO
-        document = {"key": key, "path": path, "value": found.value, "version": found.version}
-        text = json.dumps(found.value, ensure_ascii=False)
-        output.print_result(document, text, settings.output_format)
+        if settings.output_format == "json":
+            document = {"key": key, "path": path, "version": found.version}
+            output.print_with_json(document, "value", found.text)
+        else:
+            output.print_raw(found.text.removesuffix(b"\n") + b"\n")
         return EXIT_OK
 
     with_client(settings, work)

@@ -72,7 +72,9 @@ def commit(settings: Settings, txn: int) -> None:
 @global_options
 @pass_settings
 def rollback(settings: Settings, txn: int) -> None:
-    """Forget all changes of transaction ID. One that has ended already is no error.
+    """Forget all changes of transaction ID.
+
+    Exit code 1 when it is not open: it was committed or rolled back, or is forgotten.
 
     \b
     JSON: {"txn"}

@@ -26,10 +26,10 @@ def print_messages(settings: Settings, queue: str, messages: list[Message]) -> i
     return EXIT_OK
 
 
-def print_sequences(settings: Settings, queue: str, sequences: Sequence[int], text: str) -> None:
-    """What was asked for these messages was done, as far as they were there."""
-    document = {"queue": queue, "seqs": list(sequences)}
-    output.print_result(document, text, settings.output_format)
+def print_asked(settings: Settings, queue: str, sequences: Sequence[int], text: str) -> None:
+    """What was asked for these messages: nobody tells which of them were there."""
+    document = {"queue": queue, "asked": list(sequences)}
+    output.print_result(document, f"asked to {text}", settings.output_format)
 
 
 def _fields(message: Message) -> dict[str, object]:

@@ -80,6 +80,13 @@ def print_json(document: Mapping[str, object]) -> None:
     click.echo(json.dumps(document))
 
 
+def print_with_json(document: Mapping[str, object], name: str, text: bytes) -> None:
+    """The object with one member more, which is JSON text: its numbers stay as they are written."""
+    # Between the parts of JSON a line break is a space; in strings there is none.
+    on_one_line = text.translate(bytes.maketrans(b"\r\n", b"  ")).strip()
+    print_raw(f'{json.dumps(document)[:-1]}, "{name}": '.encode() + on_one_line + b"}\n")
+
+
 def print_result(document: Mapping[str, object], text: str, output_format: Format) -> None:
     """The object, or the line that says the same."""
     if output_format == "json":

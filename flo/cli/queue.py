@@ -5,10 +5,10 @@ from typing import TypedDict, Unpack
 
 import click
 
-from flo.cli import data, queue_dlq, queue_settings
+from flo.cli import data, output, queue_dlq, queue_settings
 from flo.cli.connecting import with_client
 from flo.cli.groups import Group
-from flo.cli.messages import SEQUENCES, print_messages, print_sequences
+from flo.cli.messages import SEQUENCES, print_asked, print_messages
 from flo.cli.output import EXIT_OK
 from flo.cli.parameters import block_option, duration_option, file_option, number_option
 from flo.cli.settings import Settings, global_options, pass_settings
@@ -107,8 +107,8 @@ def enqueue(
             sequences = [await client.queue.enqueue(queue, given[0], how)]
         else:
             sequences = await client.queue.enqueue_batch(queue, given, how)
-        text = "\n".join(map(str, sequences))
-        print_sequences(settings, queue, sequences, text)
+        document = {"queue": queue, "seqs": sequences}
+        output.print_result(document, "\n".join(map(str, sequences)), settings.output_format)
         return EXIT_OK
 
     with_client(settings, work)
@@ -180,7 +180,7 @@ def ack(settings: Settings, queue: str, sequences: tuple[int, ...]) -> None:
     """Say that leased messages of QUEUE are done: they are gone. Others are left alone.
 
     \b
-    JSON: {"queue", "seqs"}
+    JSON: {"queue", "asked"}; which of them were leased is not told
 
     \b
     Example: flo queue ack mail 1 2
@@ -188,7 +188,7 @@ def ack(settings: Settings, queue: str, sequences: tuple[int, ...]) -> None:
 
     async def work(client: FloClient) -> int:
         await client.queue.ack(queue, sequences)
-        print_sequences(settings, queue, sequences, "acknowledged")
+        print_asked(settings, queue, sequences, f"acknowledge {len(sequences):,}")
         return EXIT_OK
 
     with_client(settings, work)
@@ -204,7 +204,7 @@ def nack(settings: Settings, queue: str, sequences: tuple[int, ...], *, dlq: boo
     """Give leased messages back to QUEUE, to be delivered again. Others are left alone.
 
     \b
-    JSON: {"queue", "seqs"}
+    JSON: {"queue", "asked"}; which of them were leased is not told
 
     \b
     Example: flo queue nack mail 3 --dlq
@@ -212,8 +212,9 @@ def nack(settings: Settings, queue: str, sequences: tuple[int, ...], *, dlq: boo
 
     async def work(client: FloClient) -> int:
         await client.queue.nack(queue, sequences, NackOptions(to_dlq=dlq))
-        text = "put to the dead letters" if dlq else "given back"
-        print_sequences(settings, queue, sequences, text)
+        count = f"{len(sequences):,}"
+        text = f"put {count} to the dead letters" if dlq else f"give back {count}"
+        print_asked(settings, queue, sequences, text)
         return EXIT_OK
 
     with_client(settings, work)
@@ -231,7 +232,7 @@ def touch(
     """Keep messages of QUEUE leased for longer. Those that are not leased are left alone.
 
     \b
-    JSON: {"queue", "seqs"}
+    JSON: {"queue", "asked"}; which of them were leased is not told
 
     \b
     Example: flo queue touch mail 3 --extend 60000
@@ -239,7 +240,7 @@ def touch(
 
     async def work(client: FloClient) -> int:
         await client.queue.touch(queue, sequences, QueueTouchOptions(extend_ms=extend))
-        print_sequences(settings, queue, sequences, "leased for longer")
+        print_asked(settings, queue, sequences, f"keep {len(sequences):,} leased for longer")
         return EXIT_OK
 
     with_client(settings, work)

@@ -5,7 +5,7 @@ import click
 from flo.cli import output
 from flo.cli.connecting import with_client
 from flo.cli.groups import Group
-from flo.cli.messages import SEQUENCES, print_messages, print_sequences
+from flo.cli.messages import SEQUENCES, print_asked, print_messages
 from flo.cli.output import EXIT_OK
 from flo.cli.settings import Settings, global_options, pass_settings
 from flo.client import FloClient
@@ -66,7 +66,7 @@ def requeue(settings: Settings, queue: str, sequences: tuple[int, ...]) -> None:
     Numbers that are no dead letters are left alone.
 
     \b
-    JSON: {"queue", "seqs"}
+    JSON: {"queue", "asked"}; which of them were dead letters is not told
 
     \b
     Example: flo queue dlq requeue mail 3
@@ -74,7 +74,7 @@ def requeue(settings: Settings, queue: str, sequences: tuple[int, ...]) -> None:
 
     async def work(client: FloClient) -> int:
         await client.queue.dlq_requeue(queue, sequences)
-        print_sequences(settings, queue, sequences, "put back")
+        print_asked(settings, queue, sequences, f"put back {len(sequences):,}")
         return EXIT_OK
 
     with_client(settings, work)

@@ -9,8 +9,16 @@ from flo.cli.output import EXIT_NO, EXIT_OK
 from flo.cli.parameters import Start
 from flo.cli.settings import Settings
 from flo.client import FloClient
-from flo.stream_types import StreamID, StreamReadOptions, StreamRecord
+from flo.exceptions import BadRequestError
+from flo.stream_types import (
+    StreamID,
+    StreamListOptions,
+    StreamReadOptions,
+    StreamRecord,
+    StreamSummary,
+)
 from flo.wire.limits import READ_LIMIT_MAX
+from flo.wire.status import Ran, Reason
 
 
 class Wanted(NamedTuple):
@@ -22,6 +30,27 @@ class Wanted(NamedTuple):
     partition: int | None
     limit: int | None
     block_ms: int
+
+
+async def find(client: FloClient, stream: str) -> StreamSummary | None:
+    """The stream, None when it is not there; most questions take that for an empty one."""
+    # Streams are listed by name: the first one with this prefix is it, or it is not there.
+    page = await client.stream.list(StreamListOptions(prefix=stream, limit=1))
+    return next((each for each in page.streams if each.name == stream), None)
+
+
+async def refuse_partition(client: FloClient, wanted: Wanted) -> None:
+    """Raises BadRequestError when the stream is there and has no such partition."""
+    if not wanted.partition:
+        return
+    stream = await find(client, wanted.stream)
+    if stream is not None and wanted.partition >= stream.partition_count:
+        raise BadRequestError(
+            f"partition {wanted.partition} of a stream with {stream.partition_count}:"
+            " they count from 0",
+            reason=Reason.OUT_OF_RANGE,
+            ran=Ran.NO,
+        )
 
 
 async def print_found(client: FloClient, settings: Settings, wanted: Wanted) -> int:

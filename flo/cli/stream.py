@@ -164,6 +164,7 @@ def read(settings: Settings, stream: str, **options: Unpack[_ReadOptions]) -> No
     )
 
     async def work(client: FloClient) -> int:
+        await records.refuse_partition(client, wanted)
         if options["follow"]:
             return await records.follow(client, settings, wanted)
         return await records.print_found(client, settings, wanted)

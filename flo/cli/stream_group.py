@@ -11,7 +11,8 @@ from flo.cli.output import EXIT_NO, EXIT_OK
 from flo.cli.parameters import Start, duration_option
 from flo.cli.settings import Settings, global_options, pass_settings
 from flo.client import FloClient
-from flo.stream_types import GroupInfo, GroupMode, StreamGroupCreateOptions
+from flo.exceptions import NotFoundError
+from flo.stream_types import FIRST_ID, GroupInfo, GroupMode, StreamGroupCreateOptions
 
 _MODES = {
     "shared": GroupMode.SHARED,
@@ -170,8 +171,8 @@ def leave(settings: Settings, stream: str, group: str, consumer: str) -> None:
 def info(settings: Settings, stream: str, group: str) -> None:
     """Print how far GROUP is, and who is in it.
 
-    CURSOR is the last record that was delivered, LAG how many come after it. A group that is not
-    there looks like one that was just made.
+    CURSOR is the last record that was delivered, LAG how many come after it. Exit code 1 when there
+    is no such group.
 
     \b
     JSON: {"stream", "group", "mode", "cursor", "pending", "lag", "ack_timeout_ms",
@@ -183,6 +184,9 @@ def info(settings: Settings, stream: str, group: str) -> None:
 
     async def work(client: FloClient) -> int:
         found = await client.stream.group_info(stream, group)
+        if not await _is_there(client, stream, group, found):
+            output.print_not_found(f"no such group: {group}", settings.output_format)
+            return EXIT_NO
         if settings.output_format == "json":
             output.print_json(_document(stream, group, found))
         else:
@@ -216,6 +220,18 @@ def delete(settings: Settings, stream: str, group: str) -> None:
         return EXIT_OK if deleted else EXIT_NO
 
     with_client(settings, work)
+
+
+async def _is_there(client: FloClient, stream: str, group: str, found: GroupInfo) -> bool:
+    """The server says of a group that is not there what it says of one that was just made."""
+    if found.consumers or found.pending or found.cursor != FIRST_ID:
+        return True
+    try:
+        # Nothing is acknowledged, but whose group is not there is told.
+        await client.stream.group_ack(stream, group, [])
+    except NotFoundError:
+        return False
+    return True
 
 
 def _document(stream: str, group: str, found: GroupInfo) -> dict[str, object]:

@@ -4,7 +4,7 @@ from typing import Literal, TypedDict, Unpack
 
 import click
 
-from flo.cli import output
+from flo.cli import output, records
 from flo.cli import parameters as given
 from flo.cli.connecting import with_client
 from flo.cli.output import EXIT_NO, EXIT_OK
@@ -130,7 +130,7 @@ def alter(settings: Settings, stream: str, **bounds: Unpack[_Bounds]) -> None:
 def info(settings: Settings, stream: str) -> None:
     """Print how many records STREAM has, and from which id to which.
 
-    A stream that is not there has none; ids are 0-0 then.
+    Ids are 0-0 when it has none. Exit code 1 when there is no such stream.
 
     \b
     JSON: {"stream", "count", "bytes", "partitions", "first_id", "last_id"}
@@ -141,6 +141,10 @@ def info(settings: Settings, stream: str) -> None:
 
     async def work(client: FloClient) -> int:
         found = await client.stream.info(stream)
+        # The server says of one that is not there that it is empty.
+        if not found.count and await records.find(client, stream) is None:
+            output.print_not_found(f"no such stream: {stream}", settings.output_format)
+            return EXIT_NO
         document: dict[str, object] = {
             "stream": stream,
             "count": found.count,

@@ -148,7 +148,9 @@ class Transaction:
         return self._runner.run(self._wrapped.commit())
 
     def rollback(self) -> None:
-        """Forgets all changes. Does nothing when the transaction has ended already.
+        """Forgets all changes. Does nothing when this object has ended the transaction already.
+
+        Raises NoSuchTransactionError for one of `resume` that is not open: it may be committed.
 
         Example:
             txn = client.kv.begin("{a}")

@@ -308,6 +308,9 @@ class StreamOperations:
     ) -> None:
         """Gives records back, to be delivered again, at once or after a delay.
 
+        Where the options name a consumer, what others have by now is left alone. With a delay,
+        later records of the same partition key may come first.
+
         Example:
             taken = client.stream.group_read("events", "billing", "worker-1")
             failed = [record.id for record in taken.records]
@@ -327,6 +330,8 @@ class StreamOperations:
         timeout_ms: float | None = None,
     ) -> None:
         """Says that pending records take longer.
+
+        Where the options name a consumer, what others have by now is left alone.
 
         Example:
             taken = client.stream.group_read("events", "billing", "worker-1")
@@ -352,7 +357,8 @@ class StreamOperations:
         """Takes pending records over, from `start_id` on.
 
         With a `min_idle_ms` of 0 those that are the consumer's own, else also those of others that
-        were delivered at least so long ago.
+        were delivered at least so long ago. What the consumer has already is answered once more as
+        it is: that is no further delivery, and its ack timeout goes on.
 
         Example:
             claimed = client.stream.group_claim("events", "billing", "worker-2", 60_000)
@@ -381,6 +387,8 @@ class StreamOperations:
         timeout_ms: float | None = None,
     ) -> list[PendingEntry]:
         """What is delivered and not acknowledged, of one consumer or all; at most 1,000 entries.
+
+        Those of one consumer are looked for among the oldest 10,000 of the group.
 
         Example:
             for entry in client.stream.group_pending("events", "billing"):

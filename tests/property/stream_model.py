@@ -75,6 +75,7 @@ class Model:
     def __init__(self) -> None:
         self.stamp_ms = 0
         self.numbers = 0
+        self.last_of_deleted: Id = (0, 0)
         self.streams: dict[bytes, ModelStream] = {}
 
     # --- time ---
@@ -142,7 +143,8 @@ class Model:
         key: int,
     ) -> Id:
         stream.partitions = max(1, stream.partitions)
-        first = (self.stamp_ms, 0) if self.stamp_ms > stream.last[0] else next_id(stream.last)
+        last = stream.last if stream.last > (0, 0) else self.last_of_deleted
+        first = (self.stamp_ms, 0) if self.stamp_ms > last[0] else next_id(last)
         for place, (payload, headers) in enumerate(items):
             stream.last = (first[0], first[1] + place)
             stream.records.append(ModelRecord(stream.last, payload, headers, partition, key))
@@ -152,7 +154,8 @@ class Model:
         return first
 
     def _retain(self, stream: ModelStream) -> None:
-        stream.keep(_within(stream.records, stream.max_len or None, stream.max_bytes or None))
+        kept = _within(stream.records, stream.max_len or None, stream.max_bytes or None)
+        stream.keep(kept or stream.records[-1:])
 
     def trim(
         self,
@@ -209,6 +212,7 @@ class Model:
             return 0, False
         if not force and (stream.records or stream.groups):
             return (Reason.CONDITION_FAILED,)
+        self.last_of_deleted = max(self.last_of_deleted, stream.last)
         del self.streams[name]
         return 0, True
 
@@ -259,24 +263,31 @@ class Model:
             group.entries.pop(of, None)
         return (0,)
 
-    def nack(self, name: bytes, group_name: bytes, ids: list[Id], delay_ms: int) -> tuple[int, ...]:
+    def nack(
+        self, name: bytes, group_name: bytes, ids: list[Id], delay_ms: int, consumer: bytes
+    ) -> tuple[int, ...]:
         group = self.group(name, group_name)
         if group is None:
             return (Reason.NOT_FOUND,)
         for of in ids:
-            if of in group.entries and group.entries[of].state == LEASED:
+            if _is_leased_to(group.entries.get(of), consumer):
                 self._give_back(name, group_name, of, delay_ms)
         return (0,)
 
     def touch(
-        self, name: bytes, group_name: bytes, ids: list[Id], extend_ms: int | None
+        self,
+        name: bytes,
+        group_name: bytes,
+        ids: list[Id],
+        extend_ms: int | None,
+        consumer: bytes,
     ) -> tuple[int, ...]:
         group = self.group(name, group_name)
         if group is None:
             return (Reason.NOT_FOUND,)
         for of in ids:
             entry = group.entries.get(of)
-            if entry is None or entry.state != LEASED:
+            if entry is None or not _is_leased_to(entry, consumer):
                 continue
             ms = group.ack_timeout_ms or None if extend_ms is None else extend_ms
             entry.due_ms = NEVER_MS if ms is None else self.stamp_ms + ms
@@ -304,7 +315,8 @@ class Model:
             owned = min_idle_ms > 0 or entry.consumer == consumer
             if entry.state == DELAYED or not owned or idle_ms < min_idle_ms:
                 continue
-            if _is_spent(group, entry):
+            has_it = entry.state == LEASED and entry.consumer == consumer
+            if not has_it and _is_spent(group, entry):
                 self._bury(name, group_name, of)
                 continue
             if len(taken) == limit:
@@ -341,6 +353,10 @@ class Model:
 
 def _is_spent(group: ModelGroup, entry: ModelEntry) -> bool:
     return 0 < group.max_deliver <= entry.deliveries
+
+
+def _is_leased_to(entry: ModelEntry | None, consumer: bytes) -> bool:
+    return entry is not None and entry.state == LEASED and consumer in (b"", entry.consumer)
 
 
 def _within(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cluster.state import json_path
-from cluster.state.json_path import JsonError, Steps
+from cluster.state.json_path import JsonError
+
+if TYPE_CHECKING:
+    from cluster.state.json_walk import Steps
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 

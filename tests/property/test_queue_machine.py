@@ -214,6 +214,8 @@ class Model:
             return (EMPTY,)
         room = max_bytes - 4
         if ready[0].size() > room:
+            ready[0].deliveries += 1
+            queue.give_back(ready[0])
             return (Reason.FIELD_TOO_LONG,)
         taken: list[Message] = []
         for message in ready[:count]:

@@ -27,7 +27,7 @@ from cluster.state.errors import StoreFull
 from cluster.state.history import DEAD_MS, RING, Version
 from cluster.state.json_path import JsonError
 from cluster.state.keyspace import Record
-from cluster.state.kv import EXPIRES_AT_MS_MAX, kv_scan
+from cluster.state.kv import EXPIRES_AT_MS_MAX, TTL_TOO_LONG, kv_scan
 from cluster.state.memory_store import MemoryStore
 from cluster.state.sessions import SESSION_IDLE_MS
 from cluster.state.store import Table
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cluster.state.commands import Item
+    from cluster.state.json_walk import Steps
 
 
 class _ModelSession:
@@ -143,7 +144,7 @@ class Model:
             return Reason.CONDITION_FAILED, 0
         expires_at_ms = self._expires_at(wanted.expires_at_ms)
         if expires_at_ms is None:
-            return (Reason.OUT_OF_RANGE,)
+            return TTL_TOO_LONG
         return 0, self._set(target.key, expires_at_ms, wanted.value)
 
     def _delete(self, target: _Target, cas: int | None) -> Result:
@@ -178,9 +179,7 @@ class Model:
         except JsonError as error:
             return error.result
 
-    def _json_set(
-        self, target: _Target, steps: json_path.Steps, document: bytes, bytes_max: int
-    ) -> Result:
+    def _json_set(self, target: _Target, steps: Steps, document: bytes, bytes_max: int) -> Result:
         text = json_path.read_document(document)
         old = target.record or Record(0, 0, b"")
         if steps and not target.record:
@@ -193,7 +192,7 @@ class Model:
             return Reason.FIELD_TOO_LONG, text.encode()
         return 0, self._set(target.key, old.expires_at_ms, value)
 
-    def _json_delete(self, target: _Target, steps: json_path.Steps) -> Result:
+    def _json_delete(self, target: _Target, steps: Steps) -> Result:
         if not target.record:
             return (Reason.NOT_FOUND,)
         if not steps:
@@ -211,7 +210,7 @@ class Model:
             return (Reason.NOT_FOUND,)
         expires_at_ms = self._expires_at(ttl_ms)
         if expires_at_ms is None:
-            return (Reason.OUT_OF_RANGE,)
+            return TTL_TOO_LONG
         self.keys[target.key] = target.record._replace(expires_at_ms=expires_at_ms)
         return (0,)
 

@@ -28,8 +28,10 @@ FAR_MS = 10_000_000_000
 streams = st.sampled_from([b"s"] * 9 + STREAMS)
 groups = st.sampled_from([b"g", b"g", b"g", b"h"])
 rarely = st.sampled_from([False] * 5 + [True])
-fates = st.lists(st.sampled_from(["ack", "nack", "delay", "touch", "keep"]), min_size=1, max_size=3)
+every_fate = st.sampled_from(["ack", "nack", "delay", "touch", "claim", "keep"])
+fates = st.lists(every_fate, min_size=1, max_size=3)
 consumers = st.sampled_from(CONSUMERS)
+names = st.sampled_from([b"", *CONSUMERS])
 limits = st.sampled_from([1, 2, 3, 100])
 payloads = st.sampled_from([b"", b"a", b"bcd", bytes(100)])
 headers = st.sampled_from([(), ((b"name", b"value"), (b"name", b""))])
@@ -221,6 +223,8 @@ class StreamMachine(RuleBasedStateMachine):
                 self.acknowledge(stream, group, [of])
             elif fate == "touch":
                 self.extend(stream, group, [of], 500)
+            elif fate == "claim":
+                self.claim(stream, group, consumer, 0, None, limit)
             elif fate != "keep":
                 self.give_back(stream, group, [of], 500 if fate == "delay" else 0)
 
@@ -251,21 +255,30 @@ class StreamMachine(RuleBasedStateMachine):
         result = self.run_command(kit.ack(*ids, group=group, stream=stream))
         assert result[:1] == self.model.ack(stream, group, ids)
 
-    @rule(stream=streams, group=groups, wanted=pieces, delay_ms=delays)
-    def nack(self, stream: bytes, group: bytes, wanted: list[int], delay_ms: int) -> None:
-        self.give_back(stream, group, self.ids_of(stream, group, wanted), delay_ms)
+    @rule(stream=streams, group=groups, wanted=pieces, delay_ms=delays, who=names)
+    def nack(
+        self, stream: bytes, group: bytes, wanted: list[int], delay_ms: int, who: bytes
+    ) -> None:
+        self.give_back(stream, group, self.ids_of(stream, group, wanted), delay_ms, who)
 
-    def give_back(self, stream: bytes, group: bytes, ids: list[Id], delay_ms: int) -> None:
-        command = kit.nack(*ids, delay_ms=delay_ms, group=group, stream=stream)
-        assert self.run_command(command)[:1] == self.model.nack(stream, group, ids, delay_ms)
+    def give_back(
+        self, stream: bytes, group: bytes, ids: list[Id], delay_ms: int, who: bytes = b""
+    ) -> None:
+        command = kit.nack(*ids, consumer=who, delay_ms=delay_ms, group=group, stream=stream)
+        assert self.run_command(command)[:1] == self.model.nack(stream, group, ids, delay_ms, who)
 
-    @rule(stream=streams, group=groups, wanted=pieces, extend_ms=timeouts)
-    def touch(self, stream: bytes, group: bytes, wanted: list[int], extend_ms: int | None) -> None:
-        self.extend(stream, group, self.ids_of(stream, group, wanted), extend_ms)
+    @rule(stream=streams, group=groups, wanted=pieces, extend_ms=timeouts, who=names)
+    def touch(
+        self, stream: bytes, group: bytes, wanted: list[int], extend_ms: int | None, who: bytes
+    ) -> None:
+        self.extend(stream, group, self.ids_of(stream, group, wanted), extend_ms, who)
 
-    def extend(self, stream: bytes, group: bytes, ids: list[Id], extend_ms: int | None) -> None:
-        command = kit.touch(*ids, extend_ms=extend_ms, group=group, stream=stream)
-        assert self.run_command(command)[:1] == self.model.touch(stream, group, ids, extend_ms)
+    def extend(
+        self, stream: bytes, group: bytes, ids: list[Id], extend_ms: int | None, who: bytes = b""
+    ) -> None:
+        command = kit.touch(*ids, consumer=who, extend_ms=extend_ms, group=group, stream=stream)
+        expected = self.model.touch(stream, group, ids, extend_ms, who)
+        assert self.run_command(command)[:1] == expected
 
     @rule(
         stream=streams,

@@ -7,8 +7,9 @@ from typing import NamedTuple, cast
 from hypothesis import settings, strategies
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from cluster.queries import EXISTS, GET
+from cluster.queries import EXISTS, GET, View
 from cluster.state.commands import DELETE, EXPIRE, IF_ABSENT, IF_PRESENT, INCR, PUT, Item, Result
+from cluster.state.keyspace import PIECE_BYTES
 from cluster.state.txn_commands import TXN_COMMIT
 from cluster.transactions import (
     PROPOSE,
@@ -24,7 +25,10 @@ from flo.wire.status import Reason
 from tests.unit.node.kit import ManualClock
 from tests.unit.state.helpers import NAMESPACE, START_MS, Bench
 
-KEYS = (b"a", b"b", b"c" * 600)
+FIRST = PIECE_BYTES - len(NAMESPACE) - 1
+LONG = b"c" * FIRST
+KEYS = (b"a", LONG + b"1", LONG + b"2", b"d" * FIRST + b"1", LONG + bytes(PIECE_BYTES) + b"1")
+"""Long ones are kept in pieces: some have the first in common, others the last."""
 COUNTER = (7).to_bytes(8, "little")
 
 
@@ -34,11 +38,10 @@ class Held(NamedTuple):
 
 
 class Txn(NamedTuple):
-    """The id, what was accepted so far, and what it has written itself (None: removed)."""
+    """The id, and what was accepted so far."""
 
     txn_id: int
     operations: list[tuple[Item, ...]]
-    own: dict[bytes, Held | None]
 
 
 keys = strategies.sampled_from(KEYS)
@@ -110,12 +113,14 @@ class Machine(RuleBasedStateMachine):
         self.bench = Bench()
         self.transactions = Transactions(0, ManualClock(), Budget())
         self.state: dict[bytes, Held] = {}
+        self.open: list[Txn] = []
         self.committed: dict[int, Result] = {}
 
     def call(self, *args: object) -> Result:
         code, *rest = args
-        with self.bench.replica.view() as (txn, _):
-            answer = self.transactions.run(txn, START_MS, 1, (code, 0, 0, NAMESPACE, *rest))
+        with self.bench.replica.view() as (txn, stamp_ms):
+            view = View(txn, stamp_ms, START_MS)
+            answer = self.transactions.run(view, 1, (code, 0, 0, NAMESPACE, *rest))
         return cast("Result", answer)
 
     @rule(operation=operations)
@@ -130,31 +135,20 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> Txn:
         code, txn_id, pinned = self.call(TXN_BEGIN, 5)
         assert (code, pinned) == (0, 5)
-        return Txn(cast(int, txn_id), [], {})
+        self.open.append(Txn(cast(int, txn_id), []))
+        return self.open[-1]
 
     @rule(txn=txns, operation=operations)
     def inside(self, txn: Txn, operation: tuple[Item, ...]) -> None:
         seen = self.seen_by(txn)
-        key = cast(bytes, operation[2])
-        was_there = key in seen
         result = self.call(TXN_DO, txn.txn_id, operation)
         assert result[0] == do(seen, operation, OWN)
         if result[0] == 0:
             txn.operations.append(operation)
-            if was_there or key in seen:
-                txn.own[key] = seen.get(key)
-
-    @rule(txn=txns, key=keys)
-    def read(self, txn: Txn, key: bytes) -> None:
-        held = self.seen_by(txn).get(key)
-        version = 0 if held is None or held.version == OWN else held.version
-        got = self.call(TXN_READ, txn.txn_id, GET, key)
-        assert got == ((0, version, held.value) if held else (Reason.NOT_FOUND,))
-        there = self.call(TXN_READ, txn.txn_id, EXISTS, key)
-        assert there == (0, held is not None, version)
 
     @rule(txn=consumes(txns))
     def commit(self, txn: Txn) -> None:
+        self.open.remove(txn)
         code, proposed = self.call(TXN_COMMIT_ASKED, txn.txn_id)
         assert code == PROPOSE
         assert proposed == tuple(txn.operations)
@@ -174,6 +168,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(txn=consumes(txns))
     def roll_back(self, txn: Txn) -> None:
+        self.open.remove(txn)
         assert self.call(TXN_ROLLBACK, txn.txn_id) == (0,)
         assert self.call(TXN_ROLLBACK, txn.txn_id) == (Reason.NO_SUCH_TRANSACTION,)
 
@@ -194,9 +189,24 @@ class Machine(RuleBasedStateMachine):
             held = None if record is None else Held(record.version, record.value)
             assert held == self.state.get(key)
 
+    @invariant()
+    def each_sees_what_it_did_above_what_is_there(self) -> None:
+        for txn in self.open:
+            seen = self.seen_by(txn)
+            for key in KEYS:
+                held = seen.get(key)
+                version = 0 if held is None or held.version == OWN else held.version
+                got = self.call(TXN_READ, txn.txn_id, GET, key)
+                assert got == ((0, version, held.value) if held else (Reason.NOT_FOUND,))
+                there = self.call(TXN_READ, txn.txn_id, EXISTS, key)
+                assert there == (0, held is not None, version)
+
     def seen_by(self, txn: Txn) -> dict[bytes, Held]:
-        seen = {**self.state, **txn.own}
-        return {key: held for key, held in seen.items() if held is not None}
+        """What holds no more is passed over."""
+        seen = dict(self.state)
+        for operation in txn.operations:
+            do(seen, operation, OWN)
+        return seen
 
 
 TestTransactions = Machine.TestCase

@@ -38,6 +38,12 @@ from cluster.storage.snapshots import SnapshotInfo
 from cluster.storage.wal import Wal
 from flo.wire.status import Ran, Refusal
 from tests.simulation import node
+from tests.simulation.plane_ablations import (
+    calls_of_transactions_are_never_in_progress,
+    leases_end_by_the_local_clock,
+    outcomes_of_transactions_are_forgotten,
+    repeated_dequeues_run_again,
+)
 from tests.unit.node import test_compaction as compaction
 from tests.unit.node import test_snapshot_crashes as crashes
 from tests.unit.raft import test_learning as learning
@@ -380,6 +386,10 @@ def answers_find_the_wrong_calls(patch: pytest.MonkeyPatch) -> None:
 
 
 ABLATIONS = [
+    Ablation("leases end by the local clock", leases_end_by_the_local_clock),
+    Ablation("repeated dequeues run again", repeated_dequeues_run_again),
+    Ablation("outcomes of transactions are forgotten", outcomes_of_transactions_are_forgotten),
+    Ablation("a late commit is told as not run", calls_of_transactions_are_never_in_progress),
     Ablation("repeated commands run again", repeated_commands_run_again),
     Ablation("new tries take new sequences", new_tries_take_new_sequences),
     Ablation("unknown is told as not run", unknown_is_told_as_not_run),

@@ -38,6 +38,7 @@ from tests.simulation.network import NodeNetwork, unpacked_all
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cluster.calls import Call
     from cluster.router import DoneCallback
     from cluster.storage.group_log import GroupLog
     from flo.wire.connection import Request
@@ -352,10 +353,19 @@ class SimNode:
     def receive(self, sender: NodeId, *packed: bytes) -> None:
         self.handler.on_messages(sender, unpacked_all(packed))
 
-    def ask(self, request: "Request", done: "DoneCallback") -> None:
-        """A client's request has come: it is read when the loop gets to it."""
+    def ask(self, request: "Request", done: "DoneCallback") -> "Callable[[], None]":
+        """A client's request has come: it is read when the loop gets to it. What is returned lets
+        the client go away, if the request waits by then."""
+        waiting: list[Call] = []
 
         def run() -> None:
-            self.router.run(request, done)
+            call = self.router.run(request, done)
+            if call is not None:
+                waiting.append(call)
+
+        def cancel() -> None:
+            for call in waiting:
+                call.cancel()
 
         self.callbacks.append(run)
+        return partial(self.callbacks.append, cancel)

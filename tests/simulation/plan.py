@@ -11,7 +11,8 @@ from cluster.raft.types import NodeId
 from tests.simulation.faults import FAULTS
 
 STEPS = 800
-WORKERS = 5
+WORKERS = 11
+"""The first five are clients of keys; see `clients_of` for the others."""
 
 LAYOUTS: dict[int, tuple[tuple[NodeId, ...], ...]] = {
     3: ((1, 2, 3),),
@@ -41,7 +42,7 @@ class Plan:
     seed: int
     nodes: int
     steps: int = STEPS
-    workers: int = WORKERS
+    workers: tuple[int, ...] = tuple(range(WORKERS))
     events: tuple[Event, ...] = ()
 
     def up_to(self, steps: int) -> "Plan":
@@ -56,8 +57,8 @@ class Plan:
     def __str__(self) -> str:
         kinds = {each.fault for each in self.events}
         return (
-            f"seed {self.seed}, {self.nodes} nodes, {self.workers} clients, {self.steps} steps,"
-            f" {len(self.events)} faults of {len(kinds)} kinds"
+            f"seed {self.seed}, {self.nodes} nodes, {len(self.workers)} clients,"
+            f" {self.steps} steps, {len(self.events)} faults of {len(kinds)} kinds"
         )
 
 
@@ -76,7 +77,7 @@ class _Fields(TypedDict):
     seed: int
     nodes: int
     steps: int
-    workers: int
+    workers: list[int]
     events: list[tuple[int, str, int]]
 
 
@@ -92,4 +93,5 @@ def from_text(text: str) -> Plan:
     """What `to_text` wrote."""
     fields = cast(_Fields, json.loads(text))
     events = tuple(Event(*each) for each in fields["events"])
-    return Plan(fields["seed"], fields["nodes"], fields["steps"], fields["workers"], events)
+    workers = tuple(fields["workers"])
+    return Plan(fields["seed"], fields["nodes"], fields["steps"], workers, events)

@@ -3,27 +3,31 @@
 from collections.abc import Callable
 from functools import partial
 from random import Random
+from typing import TYPE_CHECKING
 
 from cluster.queries import GET, Result
 from cluster.raft.types import NodeId
 from flo.wire.routing import partition_of
 from tests.histories.judge import Verdict, judge
 from tests.histories.operations import Kind, Outcome
-from tests.simulation.clients import KEYS, NAMESPACE, History, Session, Worker
+from tests.simulation.caller import NAMESPACE, Actor
+from tests.simulation.clients import KEYS
+from tests.simulation.crowd import Crowd
 from tests.simulation.faults import BY_NAME, heal
-from tests.simulation.plan import LAYOUTS, Plan
+from tests.simulation.plan import LAYOUTS, WORKERS, Plan
 from tests.simulation.world import World
 
-QUIET_S = 0.02
-QUIET_ROUNDS = 3_000
+if TYPE_CHECKING:
+    from tests.histories.deliveries import Evidence
+
+QUIET_S = 0.04
+QUIET_ROUNDS = 1_500
 """A minute: within it everything must be as if nothing had happened."""
 _REDIAL = 0.03
 """The chance of each pair, in each step, to connect anew if need be: about twice a second."""
 _RETURN = 0.015
 """The chance of a node that is down or paused, in each step, to go on."""
 _LINK_ROOM = 15
-_WITH_SESSION = 3
-"""So many of the clients; two of them share one."""
 
 
 class Run:
@@ -34,22 +38,14 @@ class Run:
         self.world = World(plan.seed, plan.nodes, replicas=LAYOUTS[plan.nodes])
         self.world.on_crash = self._crashed
         self.world.link_room = _LINK_ROOM
-        self.history = History()
+        self.crowd = Crowd(self.world, plan)
+        self.history = self.crowd.history
+        self.workers: list[Actor] = list(self.crowd.clients.values())
         self.verdict = Verdict()
+        self.evidence: dict[str, Evidence] = {}
         self.step = 0
         self.quiet_rounds = 0
         self._rng = Random(f"{plan.seed} schedule")
-        shared = Session()
-        sessions = [shared, shared, Session()]
-        self.workers = [
-            Worker(
-                self.world,
-                self.history,
-                Random(f"{plan.seed} client {number}"),
-                sessions[number] if number < _WITH_SESSION else None,
-            )
-            for number in range(plan.workers)
-        ]
 
     def execute(self) -> None:
         """Raises when a promise was broken: AssertionError, Violation, or what the code raised."""
@@ -68,6 +64,7 @@ class Run:
             world.check()
             world.stop_failed()
         heal(world)
+        self.workers += self.crowd.drains()
         self._until(self._settled, "no progress after the faults stopped")
         self._judge()
 
@@ -103,8 +100,10 @@ class Run:
         for pair in world.pairs:
             if random() < _REDIAL:
                 world.connect(*pair)
-        for worker in self.workers:
-            if random() < 0.3:
+        for number in range(WORKERS):
+            draw = random()
+            worker = self.crowd.clients.get(number)
+            if worker is not None and draw < worker.pace:
                 worker.act()
 
     def _crashed(self, node_id: NodeId) -> None:
@@ -135,12 +134,13 @@ class Run:
         for a, b in world.links:
             world.deliver(a, b, 1000)
         world.check()
+        self.crowd.tell_drains()
         for worker in self.workers:
             worker.finish()
 
     def _settled(self) -> bool:
         """Everybody answered, everybody has everything, and somebody leads."""
-        if any(worker.call is not None for worker in self.workers):
+        if any(worker.is_busy for worker in self.workers):
             return False
         nodes = self.world.nodes
         if any(node.learning for node in nodes.values()):
@@ -166,22 +166,29 @@ class Run:
         for number, node_ids in enumerate(self.world.founding.replicas):
             digests = {nodes[each].partitions[number].replica.digest() for each in node_ids}
             assert len(digests) == 1, f"partition {number}: replicas differ"
-        for each in self.workers:
+        for each in self.crowd.keys:
             for key, value in each.kept.items():
                 assert self._stored(key) == value, f"acknowledged {key!r} is gone"
         self.verdict = judge(self.history.all(), self._partition_of, ended=True)
+        self.evidence = self.crowd.judge()
 
     def _serve(self) -> None:
-        worker = Worker(self.world, self.history, self._rng, None)
-        self.workers.append(worker)
+        keys, last = self.crowd.key_client(), self.crowd.txn_last
+        self.workers += [keys, last]
         node_ids = self.world.node_ids
-        asks = [partial(worker.ask, Kind.INCR, ["count"], each) for each in node_ids]
-        asks.append(partial(worker.ask, Kind.GET, list(KEYS), self._rng.choice(node_ids)))
-        for ask in asks:
+        asks: list[tuple[Actor, Callable[[], None]]] = [
+            (keys, partial(keys.ask_for, Kind.INCR, ["count"], each)) for each in node_ids
+        ]
+        node_id = self._rng.choice(node_ids)
+        asks.append((keys, partial(keys.ask_for, Kind.GET, list(KEYS), node_id)))
+        asks.append((last, lambda: last.ask(last.read(), node_id)))
+        for asked, ask in asks:
             answered = self.answered
 
-            def is_answered(ask: Callable[[], None] = ask, answered: int = answered) -> bool:
-                if worker.call is None and self.answered == answered:
+            def is_answered(
+                asked: Actor = asked, ask: Callable[[], None] = ask, answered: int = answered
+            ) -> bool:
+                if not asked.is_busy and self.answered == answered:
                     ask()  # The first try, or it was refused.
                 return self.answered > answered
 
@@ -206,7 +213,7 @@ class Run:
     @property
     def trace(self) -> list[str]:
         """All that clients saw: equal for equal runs."""
-        return [f"{each.start} {each.end} {each.key} {each}" for each in self.history.all()]
+        return self.crowd.trace
 
 
 class _Answer:

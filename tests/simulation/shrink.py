@@ -97,7 +97,9 @@ class Shrinker:
             yield self.plan.without(kind)
 
     def _clients(self) -> Iterator[Plan]:
-        for workers in range(1, self.plan.workers):
+        """One client after the other stays away."""
+        for number in self.plan.workers:
+            workers = tuple(each for each in self.plan.workers if each != number)
             yield replace(self.plan, workers=workers)
 
     def _nodes(self) -> Iterator[Plan]:

@@ -22,7 +22,7 @@ def failing_plan() -> Plan:
 
 def needs_one_fault_and_two_clients(plan: Plan) -> Failure | None:
     """It fails at the end, but only with a certain fault, with two clients and four nodes."""
-    if GUILTY in plan.events and plan.workers >= 2 and plan.nodes >= 4:
+    if GUILTY in plan.events and len(plan.workers) >= 2 and plan.nodes >= 4:
         return Failure(AssertionError(f"{len(plan.events)} things are wrong"), plan.steps - 1)
     return None
 
@@ -32,7 +32,7 @@ def test_only_what_is_needed_is_left() -> None:
     failure = needs_one_fault_and_two_clients(plan)
     assert failure is not None
     shrinker = Shrinker(plan, failure, run=needs_one_fault_and_two_clients)
-    assert shrinker.shrink() == Plan(4711, 4, steps=301, workers=2, events=(GUILTY,))
+    assert shrinker.shrink() == Plan(4711, 4, steps=301, workers=(9, 10), events=(GUILTY,))
     assert str(shrinker.failure.error) == "1 things are wrong"
 
 

@@ -9,11 +9,12 @@ from secrets import randbits
 
 import pytest
 
-from tests.histories.operations import Kind
+from tests.histories.operations import Kind, Outcome
 from tests.simulation.keeper import keep, kept
 from tests.simulation.plan import SIZES, Plan, plan_of
 from tests.simulation.run import Run
 from tests.simulation.shrink import Failure
+from tests.simulation.txn_clients import PAIR
 
 FIXED_SEEDS = 100
 """Per size: about half a minute on one core together."""
@@ -123,6 +124,27 @@ AT_LEAST = {
     "refused: session_unknown": 3,
 }
 """In 30 runs of one size."""
+AT_LEAST_OF_THE_REST = {
+    "QueueEnqueue": 40,
+    "QueueEnqueueBatch": 8,
+    "QueueDequeue": 100,
+    "QueueAck": 40,
+    "QueueNack": 1,
+    "QueueTouch": 1,
+    "queue: delivered again": 40,
+    "queue: surely acknowledged": 3,
+    "StreamAppend": 25,
+    "StreamRead": 30,
+    "GroupRead": 70,
+    "GroupAck": 20,
+    "GroupNack": 1,
+    "GroupClaim": 1,
+    "group: delivered again": 20,
+    "group: surely acknowledged": 10,
+    "commit ok": 10,
+    "commit failed": 5,
+}
+"""As well."""
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -130,6 +152,7 @@ def test_faults_take_effect_and_work_gets_done(size: int) -> None:
     """Else all the other seeds might be green because nothing happens in them."""
     faults: Counter[str] = Counter()
     said: Counter[str] = Counter()
+    found: Counter[str] = Counter()
     terms = 0
     for seed in range(30):
         simulation = run(plan_of(seed, size))
@@ -137,12 +160,27 @@ def test_faults_take_effect_and_work_gets_done(size: int) -> None:
         terms += len(simulation.world.leaders)
         for (kind, outcome), count in simulation.verdict.operations.items():
             said[f"{kind} {outcome}"] += count
+        found += done_with_the_rest(simulation)
     assert terms > 60, "leaders come and go"
     few_done = {kind: said[f"{kind} ok"] for kind in Kind if said[f"{kind} ok"] < 30}
     assert not few_done
     assert sum(said[f"{kind} unknown"] for kind in Kind) > 50
-    too_few = {name: faults[name] for name, count in AT_LEAST.items() if faults[name] < count}
-    assert not too_few
+    for least, counts in ((AT_LEAST, faults), (AT_LEAST_OF_THE_REST, found)):
+        too_few = {name: counts[name] for name, count in least.items() if counts[name] < count}
+        assert not too_few
+
+
+def done_with_the_rest(simulation: Run) -> Counter[str]:
+    """What was done with queue, stream and transactions."""
+    crowd = simulation.crowd
+    calls = crowd.queue.calls + crowd.stream.calls
+    done = Counter(type(each.body).__name__ for each in calls if each.outcome is Outcome.OK)
+    for name, evidence in simulation.evidence.items():
+        done[f"{name}: delivered again"] += evidence.again
+        done[f"{name}: surely acknowledged"] += evidence.certain
+    commits = [each for each in crowd.history.ended if each.key == PAIR and each.kind is Kind.PUT]
+    done.update(f"commit {each.outcome}" for each in commits)
+    return done
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -74,6 +74,7 @@ class World:
         """By partition and term."""
         self.committed: dict[int, dict[int, Entry]] = {number: {} for number in range(len(placed))}
         self._checked: Counter[tuple[NodeId, int]] = Counter()
+        self._stamps_ms = [0] * len(placed)
 
     # --- connections ---
 
@@ -142,6 +143,16 @@ class World:
             self.faults["loss noticed late"] += 1
             self.lose(me, other)
 
+    def stamp_ms(self, number: int) -> int:
+        """The latest stamp that any replica of a partition has ever applied."""
+        found = [
+            node.replicas[number].stamp_ms
+            for node in self.nodes.values()
+            if number in node.replicas
+        ]
+        self._stamps_ms[number] = max(self._stamps_ms[number], *found)
+        return self._stamps_ms[number]
+
     # --- nodes ---
 
     def crash(self, node_id: NodeId, mode: Crash) -> None:
@@ -150,6 +161,8 @@ class World:
         self.faults[f"crash {mode.value}"] += 1
         self.faults["crash with a sync in flight"] += node.executor.has_jobs
         node.alive = False
+        for number in node.numbers:
+            self.stamp_ms(number)  # Its memory of it goes.
         for other in self.node_ids:
             if other != node_id:
                 self._break_off(node_id, other)

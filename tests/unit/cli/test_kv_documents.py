@@ -1,5 +1,6 @@
 """`flo kv history`, `jget`, `jset` and `jdel`."""
 
+import json
 import re
 from pathlib import Path
 from typing import cast
@@ -53,7 +54,7 @@ def test_parts_of_a_document(live: Live) -> None:
     second = version(live.text("kv", "jset", "user", "$.age", "36"))
     assert second > cast(int, made["version"])
     assert live.text("kv", "jget", "user", "$.tags[0]") == '"new"\n'
-    assert live.text("kv", "jget", "user") == '{"name": "Zoë", "tags": ["new"], "age": 36}\n'
+    assert live.text("kv", "jget", "user") == '{"name": "Zoë", "tags": ["new"],"age":36}\n'
     assert live.json("kv", "jget", "user", "$.age") == {
         "key": "user",
         "path": "$.age",
@@ -67,6 +68,20 @@ def test_parts_of_a_document(live: Live) -> None:
     assert gone == {"key": "user", "path": "$", "version": None}
     assert live.error("kv", "jdel", "user")["code"] == "NOT_FOUND"
     assert live.error("kv", "jset", "user", "$.age", "1")["code"] == "NOT_FOUND"
+
+
+def test_what_is_stored_is_printed(live: Live) -> None:
+    """Parsing it would round numbers, and take one of two fields with the same name away."""
+    stored = '{"x":1e999, "y" :0.10,\n"z":1,"z":2,"ä":12345678901234567890.0}'
+    live.text("kv", "jset", "odd", "$", stored)
+    assert live.text("kv", "jget", "odd") == stored + "\n"
+    assert live.text("kv", "jget", "odd", "$.y") == "0.10\n"
+    line = live("--format", "json", "kv", "jget", "odd").stdout
+    assert line.endswith(f', "value": {stored.replace(chr(10), " ")}}}\n')
+    numbers = json.loads(line, parse_float=str)["value"]
+    assert (numbers["x"], numbers["y"]) == ("1e999", "0.10")
+    live.text("kv", "jset", "odd", "$", "[1]\n")
+    assert live.text("kv", "jget", "odd") == "[1]\n"
 
 
 def test_json_from_stdin_and_from_a_file(live: Live, tmp_path: Path) -> None:

@@ -42,14 +42,25 @@ def test_a_delete_is_held_back_too(live: Live) -> None:
     assert live("kv", "get", "{o}a").exit_code == 1
 
 
-def test_a_rollback_forgets_and_may_be_repeated(live: Live) -> None:
+def test_a_rollback_forgets(live: Live) -> None:
     begun = live.json("kv", "begin", "{o}")
     txn = str(begun["txn"])
     assert begun == {"txn": txn, "routing_key": "{o}"}
     live.text("kv", "set", "{o}a", "1", "--txn", txn)
     assert live.text("kv", "rollback", txn) == "rolled back\n"
-    assert live.json("kv", "rollback", txn) == {"txn": txn}
     assert live("kv", "get", "{o}a").exit_code == 1
+    another = live.text("kv", "begin", "{o}").strip()
+    assert live.json("kv", "rollback", another) == {"txn": another}
+
+
+def test_what_is_committed_is_not_rolled_back(live: Live) -> None:
+    txn = live.text("kv", "begin", "{o}").strip()
+    live.text("kv", "set", "{o}a", "1", "--txn", txn)
+    live.text("kv", "commit", txn)
+    refused = live("kv", "rollback", txn)
+    assert refused.exit_code == 1
+    assert "not open" in refused.stderr
+    assert live.text("kv", "get", "{o}a") == "1"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +74,7 @@ def test_a_rollback_forgets_and_may_be_repeated(live: Live) -> None:
         ("touch", "{o}a", "--ttl", "5", "--txn"),
         ("persist", "{o}a", "--txn"),
         ("commit",),
+        ("rollback",),
     ],
     ids=lambda command: command[0],
 )

@@ -135,3 +135,11 @@ def test_a_client_command_loads_nothing_of_the_server() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert ran.stdout == b"[]\n"
+
+
+@pytest.mark.parametrize("module", ["flo", "flo.cli"])
+def test_it_runs_as_a_module(module: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.startswith("flo ")

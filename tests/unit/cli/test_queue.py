@@ -20,8 +20,10 @@ def test_a_message_from_end_to_end(live: Live) -> None:
     assert live.text("queue", "enqueue", "mail", "to Ada") == "1\n"
     assert live.text("queue", "peek", "mail") == "1\tto Ada\n"
     assert live.text("queue", "dequeue", "mail") == "1\tto Ada\n"
-    assert live.text("queue", "touch", "mail", "1", "--extend", "60000") == "leased for longer\n"
-    assert live.text("queue", "ack", "mail", "1") == "acknowledged\n"
+    assert live.text("queue", "touch", "mail", "1", "--extend", "60000") == (
+        "asked to keep 1 leased for longer\n"
+    )
+    assert live.text("queue", "ack", "mail", "1") == "asked to acknowledge 1\n"
     nothing = live("queue", "dequeue", "mail")
     assert (nothing.exit_code, nothing.stdout) == (1, "")
     assert nothing.stderr == "flo: no messages in mail\n"
@@ -41,7 +43,10 @@ def test_json(live: Live) -> None:
         {"seq": 2, "payload": "two", "priority": 3, "delivery_count": 0}
     ]
     for command in ("ack", "nack", "touch"):
-        assert live.json("queue", command, "mail", "1") == {"queue": "mail", "seqs": [1]}
+        assert live.json("queue", command, "mail", "1", "9") == {
+            "queue": "mail",
+            "asked": [1, 9],
+        }
     for command in ("dequeue", "peek"):
         empty = live.json("queue", command, "nothing", exit_code=1)
         assert empty == {"queue": "nothing", "messages": []}
@@ -74,13 +79,16 @@ def test_a_dedup_key(live: Live) -> None:
 def test_dead_letters(live: Live) -> None:
     live.text("queue", "enqueue", "mail", "one", "two")
     live.text("queue", "dequeue", "mail", "--count", "2")
-    assert live.text("queue", "nack", "mail", "1") == "given back\n"
-    assert live.text("queue", "nack", "mail", "2", "--dlq") == "put to the dead letters\n"
+    assert live.text("queue", "nack", "mail", "1") == "asked to give back 1\n"
+    assert (
+        live.text("queue", "nack", "mail", "2", "--dlq") == "asked to put 1 to the dead letters\n"
+    )
     assert live.text("queue", "dlq", "list", "mail") == "2\ttwo\n"
     assert messages(live.json("queue", "dlq", "list", "mail", "--limit", "1")) == [
         {"seq": 2, "payload": "two", "priority": 0, "delivery_count": 1}
     ]
-    assert live.json("queue", "dlq", "requeue", "mail", "2") == {"queue": "mail", "seqs": [2]}
+    assert live.json("queue", "dlq", "requeue", "mail", "2") == {"queue": "mail", "asked": [2]}
+    assert live.text("queue", "dlq", "requeue", "mail", "7", "8") == "asked to put back 2\n"
     assert live.text("queue", "peek", "mail", "--count", "9") == "1\tone\n2\ttwo\n"
     empty = live.json("queue", "dlq", "list", "mail", exit_code=1)
     assert empty == {"queue": "mail", "messages": []}

@@ -122,6 +122,25 @@ def test_info_and_ls(live: Live) -> None:
     assert shown[1].split() == ["events", "3", "4", "1", first, last]
 
 
+def test_info_of_a_stream_that_is_not_there(live: Live) -> None:
+    live.text("stream", "create", "events2")
+    error = live.error("stream", "info", "events")
+    assert (error["code"], error["message"]) == ("NOT_FOUND", "no such stream: events")
+    assert live.json("stream", "info", "events2")["count"] == 0
+
+
+@pytest.mark.parametrize("option", ["--block=60000", "--follow"])
+def test_a_partition_that_is_not_there(live: Live, option: str) -> None:
+    live.text("stream", "create", "events", "--partitions", "3")
+    read = ("stream", "read", "events", option)
+    appended = live.error("stream", "append", "events", "a", "--partition", "3", exit_code=3)
+    error = live.error(*read, "--partition", "3", exit_code=3)
+    assert error["code"] == appended["code"] == "OUT_OF_RANGE"
+    assert str(error["message"]) in str(appended["message"])
+    missing = live("stream", "read", "nothing", "--partition", "3")
+    assert (missing.exit_code, missing.stderr) == (1, "flo: no records in nothing\n")
+
+
 def test_trim(live: Live) -> None:
     place = ids(live, "events", *"abcdef")
     counted = live.json("stream", "trim", "events", "--maxlen", "4", "--dry-run")
@@ -177,7 +196,7 @@ def test_ctrl_c_ends_follow(live: Live) -> None:
 def test_ctrl_c_ends_what_waits(live: Live) -> None:
     command = ("group", "read", "events", "billing", "w", "--block", "300000")
     with begun(live, *command) as waiting:
-        while not live.json("stream", "group", "info", "events", "billing")["consumers"]:
+        while " active" not in live("stream", "group", "info", "events", "billing").stdout:
             assert waiting.poll() is None, waiting.communicate()
         assert interrupted(waiting) == (130, b"", b"")
 

@@ -9,13 +9,13 @@ from tests.unit.cli.test_stream import ids, records
 def test_a_record_from_end_to_end(live: Live) -> None:
     first, second = ids(live, "events", "a", "b")
     group = ("events", "billing")
-    read = live.text("stream", "group", "read", *group, "w", "--count", "1")
+    read = live.text("stream", "group", "read", *group, "w", "--limit", "1")
     assert read == f"{first}\ta\n"
     longer = live.text("stream", "group", "touch", *group, first, "--extend", "60000")
-    assert longer == "pending for longer\n"
-    assert live.text("stream", "group", "ack", *group, first) == "acknowledged\n"
+    assert longer == "asked to keep 1 pending for longer\n"
+    assert live.text("stream", "group", "ack", *group, first) == "asked to acknowledge 1\n"
     assert live.text("stream", "group", "read", *group, "w") == f"{second}\tb\n"
-    assert live.text("stream", "group", "nack", *group, second) == "given back\n"
+    assert live.text("stream", "group", "nack", *group, second) == "asked to give back 1\n"
     assert live.text("stream", "group", "read", *group, "v") == f"{second}\tb\n"
     nothing = live("stream", "group", "read", *group, "w")
     assert (nothing.exit_code, nothing.stdout) == (1, "")
@@ -50,7 +50,7 @@ def test_json(live: Live) -> None:
     assert records(some) == shown[:1]
     for command in ("ack", "nack", "touch"):
         done = live.json("stream", "group", command, *group, first, second)
-        assert done == {**named, "ids": [first, second]}
+        assert done == {**named, "asked": [first, second]}
 
 
 def test_pending_as_a_table(live: Live) -> None:
@@ -98,6 +98,15 @@ def test_members(live: Live) -> None:
     ]
     assert live.json("stream", "group", "leave", "events", "billing", "w") == member
     assert live.json("stream", "group", "info", "events", "billing")["consumers"] == []
+
+
+def test_info_of_a_group_that_is_not_there(live: Live) -> None:
+    ids(live, "events", "a")
+    for stream in ("events", "nothing"):
+        error = live.error("stream", "group", "info", stream, "billing")
+        assert (error["code"], error["message"]) == ("NOT_FOUND", "no such group: billing")
+    live.text("stream", "group", "create", "events", "billing")
+    assert live.json("stream", "group", "info", "events", "billing")["lag"] == 1
 
 
 def test_where_a_group_begins(live: Live) -> None:

@@ -159,3 +159,21 @@ async def test_what_is_outside_is_refused_and_the_bounds_are_sent(name: str) -> 
 
 def test_the_bound_of_ids_is_that_of_the_nodes() -> None:
     assert GROUP_IDS_MAX == IDS_MAX
+
+
+NO_OPTIONS: dict[str, Callable[[FloClient, object], Awaitable[object]]] = {
+    "KVIncrOptions": lambda client, given: client.kv.incr("k", given),  # type: ignore[arg-type]
+    "KVJsonOptions": lambda client, given: client.kv.json_get("k", "$", given),  # type: ignore[arg-type]
+    "DequeueOptions": lambda client, given: client.queue.dequeue("q", 1, given),  # type: ignore[arg-type]
+    "StreamReadOptions": lambda client, given: client.stream.read("s", given),  # type: ignore[arg-type]
+    "StreamInfoOptions": lambda client, given: client.stream.info("s", given),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", NO_OPTIONS)
+@pytest.mark.parametrize("given", [0, 5, {}, ""])
+async def test_what_are_no_options_is_refused(name: str, given: object) -> None:
+    """Zero is no wish for the defaults: `incr(key, 0)` would add 1."""
+    async with scripted() as there:
+        with pytest.raises(ValidationError, match=rf"give {name}\(\.\.\.\), not "):
+            await NO_OPTIONS[name](there.client, given)

@@ -80,6 +80,9 @@ async def test_json_get(client: FloClient, cluster: FakeCluster) -> None:
     node = answering(cluster, wire.Value(7, b' {"a": [1, null]} '))
     assert await client.kv.json_get("k") == GetJsonResult({"a": [1, None]}, 7)
     assert node.requests[-1].body == KvJsonGet(b"default", b"k", b"$")
+    found = await client.kv.json_get("k")
+    assert found is not None
+    assert found.text == b' {"a": [1, null]} '
     await client.kv.json_get("k", "$.größe", KVJsonOptions("other"))
     assert node.requests[-1].body == KvJsonGet(b"other", b"k", "$.größe".encode())
     answering(cluster, MISSING)

@@ -262,6 +262,7 @@ OWN_FIELDS: dict[str, dict[str, object]] = {
         name: {"stale": False}
         for name in ("GetOptions", "KVExistsOptions", "KVMGetOptions", "ScanOptions")
     },
+    "GetJsonResult": {"text": b""},
     "EnqueueOptions": {"delay_ms": 0, "dedup_key": None},
     "DequeueOptions": {"visibility_ms": None},
     "NackOptions": {"to_dlq": False},

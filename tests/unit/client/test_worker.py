@@ -19,6 +19,7 @@ from flo import (
     UnauthorizedError,
     ValidationError,
 )
+from flo import worker as worker_module
 from flo.wire import group_messages as wire
 from flo.wire import messages as base
 from flo.wire.status import Ran, Reason, Refusal
@@ -42,6 +43,8 @@ class Group:
         self.members: set[bytes] = set()
         self.read_sizes: list[int] = []
         self.claims: list[int] = []
+        self.claimed: list[tuple[int, int]] = []
+        """From where, and how many at most."""
         self.failures: list[Action] = []
         """What happens to the next reads instead."""
         self.lost_with_a_failure = 0
@@ -73,6 +76,8 @@ class Group:
                 )
             case wire.GroupClaim():
                 return self._claim(body)
+            case wire.GroupTouch():
+                pass
             case _:
                 pytest.fail(f"unexpected: {body}")
         return base.Done()
@@ -91,6 +96,7 @@ class Group:
 
     def _claim(self, body: wire.GroupClaim) -> wire.Claimed:
         self.claims.append(body.min_idle_ms)
+        self.claimed.append((body.start.timestamp_ms, body.limit))
         mine = [
             time
             for time, owner in sorted(self.pending.items())
@@ -181,7 +187,9 @@ async def setup(witness: Witness) -> AsyncIterator[Setup]:
         group = Group(node)
         there = Scripted(client, node)
         kinds = (wire.GroupJoin, wire.GroupLeave, wire.GroupRead, wire.GroupAck, wire.GroupNack)
-        there.answers |= dict.fromkeys((*kinds, wire.GroupPending, wire.GroupClaim), group.answer)
+        there.answers |= dict.fromkeys(kinds, group.answer)
+        kinds_of_recovery = (wire.GroupPending, wire.GroupClaim, wire.GroupTouch)
+        there.answers |= dict.fromkeys(kinds_of_recovery, group.answer)
         yield Setup(client, group)
 
 
@@ -372,6 +380,42 @@ async def test_what_it_has_in_hand_is_not_handled_twice(setup: Setup) -> None:
         handler.gate.set()
         await setup.until_settled(2)
     assert handler.seen == [StreamID(1), StreamID(5)]
+
+
+async def test_it_claims_nothing_but_what_got_lost(setup: Setup) -> None:
+    """A claim of what is in hand would count as a delivery at some servers."""
+    setup.client = FloClient(setup.node.address, retry=RetryPolicy(max_attempts=1))
+    handler = Handler()
+    handler.gate.clear()
+    setup.group.new = [2, 5]
+    async with setup.client, setup.working(handler):
+        await handler.until_running(2)
+        await setup.until_parked()
+        setup.group.pending |= dict.fromkeys((1, 3, 4, 6), b"me")
+        setup.group.failures = [Refusal(Reason.SHARD_BUSY, Ran.NO, "too much to do")]
+        setup.node.wake()
+        await handler.until_running(6)
+        handler.gate.set()
+        await setup.until_settled(6)
+    assert setup.group.claimed == [(1, 1), (3, 2), (6, 1)]
+    assert sorted(each.timestamp_ms for each in handler.seen) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_one_whose_handlers_all_run_is_heard_of(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise an exclusive group takes it for dead."""
+    monkeypatch.setattr(worker_module, "HEARD_INTERVAL_S", 0.01)
+    handler = Handler()
+    handler.gate.clear()
+    setup.group.new = [1]
+    async with setup.working(handler, concurrency=1):
+        await setup.node.until(lambda node: len(node.of_type(wire.GroupTouch)) > 1)
+        handler.gate.set()
+    touch = setup.node.of_type(wire.GroupTouch)[0].body
+    assert isinstance(touch, wire.GroupTouch)
+    assert (touch.consumer, touch.ids) == (b"me", ())
+    assert setup.group.acked == [1]
 
 
 async def test_what_is_refused_for_good_ends_it(setup: Setup) -> None:

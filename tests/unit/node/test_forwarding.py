@@ -5,9 +5,10 @@ from typing import cast
 import pytest
 
 from cluster.config import Limits
-from cluster.forwarding import FORWARD, FORWARD_CANCEL, FORWARD_REPLY, Forwarding
+from cluster.forwarding import FORWARD, FORWARD_CANCEL, FORWARD_REPLY, FORWARD_STOP, Forwarding
 from cluster.raft.messages import MalformedMessageError
 from cluster.state.commands import DELETE, EXPIRE, INCR, OPEN_SESSION, PUT
+from cluster.state.queue_commands import DEQUEUE
 from flo.wire.messages import (
     Body,
     CallContext,
@@ -32,6 +33,7 @@ from flo.wire.messages import (
     ValueEntry,
     Values,
 )
+from flo.wire.queue_messages import QueueDequeue
 from flo.wire.status import Ran, Reason, Refusal
 from tests.unit.node.kit import (
     Calls,
@@ -44,7 +46,7 @@ from tests.unit.node.kit import (
 from tests.unit.node.small_cluster import SmallCluster
 
 RESULT, NOT_LEADER, UNKNOWN = 0, 1, 2
-READ, WRITE, STALE = 0, 1, 2
+READ, WRITE, STALE, WAIT = 0, 1, 2, 3
 TRIPLE = [5, 9, 8]
 
 
@@ -220,7 +222,7 @@ GOOD: list[object] = [FORWARD, 0, 1, WRITE, PUT, TRIPLE, [b"ns", b"k", b"v", 0, 
         [FORWARD, [0], *GOOD[2:]],
         [FORWARD, None, *GOOD[2:]],
         [*GOOD[:2], b"id", *GOOD[3:]],
-        [*GOOD[:3], 4, *GOOD[4:]],
+        [*GOOD[:3], 5, *GOOD[4:]],
         [*GOOD[:3], [], *GOOD[4:]],
         [*GOOD[:4], [PUT], *GOOD[5:]],
         [*GOOD[:4], {}, *GOOD[5:]],
@@ -232,6 +234,7 @@ GOOD: list[object] = [FORWARD, 0, 1, WRITE, PUT, TRIPLE, [b"ns", b"k", b"v", 0, 
         [FORWARD_REPLY],
         [FORWARD_CANCEL],
         [FORWARD_CANCEL, 0, b"1"],
+        [FORWARD_STOP, 0],
         [FORWARD_REPLY, 0, 1, RESULT],
         [FORWARD_REPLY, 0, [1], RESULT, [0]],
         [FORWARD_REPLY, 0, None, RESULT, [0]],
@@ -426,6 +429,36 @@ def test_calls_on_their_way_to_one_node_are_bounded() -> None:
     for _, message in calls.network.take():
         calls.reply(2, message[2], RESULT, [0, 1])
     assert [each.outcome for each in said] == [(0, 1)] * 4
+
+
+def test_calls_that_wait_leave_the_way_to_others() -> None:
+    cluster = SmallCluster(owners=(2,), limits=Limits(peer_calls_max=3))
+    waiting = [cluster.start(KvGet(NS, b"missing", 300_000)) for _ in range(5)]
+    waiting += [cluster.start(QueueDequeue(NS, b"q", 1, 300_000)) for _ in range(5)]
+    for _ in range(4):
+        cluster.tick()
+    assert len(cluster.nodes[2].partitions[0].waiting) == 10
+    assert cluster.run(KvPut(NS, b"k", b"v")) == Stored(1)
+    assert cluster.run(KvGet(NS, b"k")) == Value(1, b"v")
+    assert not any(each.given for each in waiting)
+
+
+@pytest.mark.parametrize(
+    ("code", "triple", "args"),
+    [
+        (DEQUEUE, [5, b"9", 100], [b"ns", b"q", 1, 0, 1000]),
+        (DEQUEUE, [5, 9, 100], [b"ns", b"q", 1]),
+        (PUT, [5, 9, 100], [b"ns", b"k", b"v", 0, 0, None]),
+        (0x7777, [5, 9, 100], []),
+    ],
+)
+def test_a_wait_of_another_version_is_refused(
+    code: int, triple: list[object], args: list[object]
+) -> None:
+    receiver = Receiver()
+    receiver.receive(FORWARD, 0, 1, WAIT, code, triple, args)
+    assert receiver.asked_nothing
+    assert receiver.network.sent == [(1, [FORWARD_REPLY, 0, 1, RESULT, [Reason.UNKNOWN_OP]])]
 
 
 def test_a_call_that_found_no_way_in_time_is_refused_as_overload() -> None:

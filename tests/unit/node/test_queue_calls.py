@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pytest
 
@@ -41,49 +41,16 @@ from flo.wire.queue_messages import (
 from flo.wire.registry import OP_OF_REQUEST
 from flo.wire.routing import partition_of
 from flo.wire.status import Ran, Reason, Refusal
-from tests.unit.node.small_cluster import Answers, SmallCluster
+from tests.unit.node.queue_kit import NS, Q, both_nodes, enqueue, queue_cluster, start, taken, wait
+from tests.unit.node.small_cluster import SmallCluster
 
-if TYPE_CHECKING:
-    from cluster.operation import Answer
-
-NS = b"default"
-Q = b"jobs"
 LEASE_S = 30.0
 FRAME_BYTES_MAX = 262_144
-
-both_nodes = pytest.mark.parametrize("node", [1, 2], ids=["at the leader", "at another node"])
 
 
 @pytest.fixture
 def cluster() -> SmallCluster:
-    """Four partitions, led by nodes 1 and 2 in turn; node 1 leads that of the queue."""
-    owners = [2, 2, 2, 2]
-    owners[partition_of(NS, Q, 4)] = 1
-    return SmallCluster(owners=(owners[0], owners[1], owners[2], owners[3]))
-
-
-def taken(answer: Answer) -> list[bytes]:
-    """The payloads of an answer."""
-    assert isinstance(answer, QueueMessages), answer
-    return [message.payload for message in answer.messages]
-
-
-def start(cluster: SmallCluster, body: QueueBody, node: int = 1) -> Answers:
-    answers = cluster.start(body, node=node)
-    cluster.settle()
-    return answers
-
-
-def wait(cluster: SmallCluster, node: int = 1, *, count: int = 1, wait_ms: int = 60_000) -> Answers:
-    """A dequeue that found nothing yet."""
-    answers = start(cluster, QueueDequeue(NS, Q, count, wait_ms), node)
-    assert not answers.given
-    return answers
-
-
-def enqueue(cluster: SmallCluster, *payloads: bytes) -> None:
-    for payload in payloads:
-        assert isinstance(cluster.run(QueueEnqueue(NS, Q, payload)), Enqueued)
+    return queue_cluster()
 
 
 def stats(cluster: SmallCluster, queue: bytes = Q) -> tuple[int, int, int, int]:
@@ -224,116 +191,6 @@ class TestTime:
         answer = cluster.run(QueueStats(NS, Q), context=stale)
         assert isinstance(answer, QueueSummary)
         assert (answer.ready, answer.delayed) == (600, 0)
-
-
-@both_nodes
-class TestWaiting:
-    def test_it_is_woken_by_an_enqueue(self, cluster: SmallCluster, node: int) -> None:
-        answers = wait(cluster, node)
-        cluster.run(QueueEnqueue(NS, b"other", b"m"))
-        assert not answers.given
-        enqueue(cluster, b"m")
-        assert taken(answers.answer) == [b"m"]
-
-    def test_by_the_end_of_a_delay(self, cluster: SmallCluster, node: int) -> None:
-        answers = wait(cluster, node)
-        cluster.run(QueueEnqueue(NS, Q, b"m", delay_ms=500))
-        cluster.tick(0.48)
-        assert not answers.given
-        cluster.tick(0.02)
-        assert taken(answers.answer) == [b"m"]
-
-    def test_by_the_end_of_a_lease(self, cluster: SmallCluster, node: int) -> None:
-        enqueue(cluster, b"m")
-        cluster.run(QueueDequeue(NS, Q))
-        answers = wait(cluster, node)
-        cluster.tick(LEASE_S - 1)
-        assert not answers.given
-        cluster.tick(1.0)
-        assert taken(answers.answer) == [b"m"]
-
-    def test_by_what_is_given_back(self, cluster: SmallCluster, node: int) -> None:
-        enqueue(cluster, b"m")
-        cluster.run(QueueDequeue(NS, Q))
-        answers = wait(cluster, node)
-        cluster.run(QueueNack(NS, Q, (1,), to_dead_letter=True))
-        assert not answers.given
-        cluster.run(QueueDlqRequeue(NS, Q, (1,)))
-        assert taken(answers.answer) == [b"m"]
-
-    def test_its_time_ends_with_an_empty_answer(self, cluster: SmallCluster, node: int) -> None:
-        answers = wait(cluster, node, wait_ms=1000)
-        cluster.tick(1.1)
-        assert answers.answer == QueueMessages(())
-        enqueue(cluster, b"m")
-        assert stats(cluster) == (1, 0, 0, 0)
-
-    def test_a_cancelled_one_takes_nothing(self, cluster: SmallCluster, node: int) -> None:
-        answers, other = wait(cluster, node), wait(cluster, node)
-        assert answers.call is not None
-        answers.call.cancel()
-        cluster.settle()
-        enqueue(cluster, b"m")
-        assert taken(other.answer) == [b"m"]
-        assert not answers.given
-        assert stats(cluster) == (0, 0, 1, 0)
-
-    def test_one_that_is_cancelled_when_it_was_woken_passes_it_on(
-        self, cluster: SmallCluster, node: int, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """It waited for its node's session to be opened anew."""
-        first, second = wait(cluster, node), wait(cluster, node)
-        number = partition_of(NS, Q, 4)
-        session = vars(cluster.nodes[1].dispatcher)["_sessions"][number]
-        session.lost(session.session_id)
-        asked: list[tuple[int, int]] = []
-        reopen = session._open
-
-        def keep(partition: int, token: int) -> None:
-            asked.append((partition, token))
-
-        monkeypatch.setattr(session, "_open", keep)
-        cluster.run(QueueEnqueue(NS, Q, b"m"), node=2)
-        assert not first.given
-        assert first.call is not None
-        first.call.cancel()
-        cluster.settle()
-        reopen(*asked[0])
-        cluster.settle()
-        assert taken(second.answer) == [b"m"]
-
-    def test_those_who_came_first_are_served_first(self, cluster: SmallCluster, node: int) -> None:
-        answers = [wait(cluster, node) for _ in range(4)]
-        for number in range(4):
-            enqueue(cluster, b"%d" % number)
-            assert [bool(each.given) for each in answers] == [n <= number for n in range(4)]
-        assert [taken(each.answer) for each in answers] == [[b"0"], [b"1"], [b"2"], [b"3"]]
-
-    def test_a_batch_serves_as_many_as_it_can(self, cluster: SmallCluster, node: int) -> None:
-        answers = [wait(cluster, node) for _ in range(6)]
-        cluster.run(QueueEnqueueBatch(NS, Q, tuple(QueueItem(b"%d" % n) for n in range(4))))
-        assert [taken(each.answer) for each in answers[:4]] == [[b"0"], [b"1"], [b"2"], [b"3"]]
-        assert not answers[4].given
-        assert not answers[5].given
-        enqueue(cluster, b"4", b"5")
-        assert [taken(each.answer) for each in answers[4:]] == [[b"4"], [b"5"]]
-
-    def test_one_that_finds_nothing_keeps_its_place(self, cluster: SmallCluster, node: int) -> None:
-        """The first takes both messages, so the second is woken for nothing."""
-        greedy, second, third = wait(cluster, node, count=5), wait(cluster, node), wait(cluster)
-        cluster.run(QueueEnqueueBatch(NS, Q, (QueueItem(b"0"), QueueItem(b"1"))))
-        assert taken(greedy.answer) == [b"0", b"1"]
-        enqueue(cluster, b"2")
-        assert taken(second.answer) == [b"2"]
-        assert not third.given
-
-    def test_nobody_tries_without_a_reason(self, cluster: SmallCluster, node: int) -> None:
-        waiting = [wait(cluster, node) for _ in range(20)]
-        partition = cluster.nodes[1].partitions[partition_of(NS, Q, 4)]
-        before = partition.commands_applied
-        enqueue(cluster, b"m")
-        assert partition.commands_applied <= before + 2
-        assert sum(len(each.given) for each in waiting) == 1
 
 
 class TestSizes:

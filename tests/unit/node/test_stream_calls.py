@@ -6,6 +6,7 @@ import pytest
 
 from cluster.config import Limits
 from cluster.state.group_commands import IDS_MAX
+from cluster.storage.wal_config import WalConfig
 from flo.wire.group_messages import (
     Claimed,
     ConsumerSummary,
@@ -24,6 +25,7 @@ from flo.wire.group_messages import (
     PendingEntry,
     PendingList,
 )
+from flo.wire.limits import HEADERS_MAX
 from flo.wire.messages import Body, Deleted, Done
 from flo.wire.routing import partition_of, stream_home
 from flo.wire.status import Ran, Reason, Refusal, Status
@@ -46,6 +48,7 @@ from flo.wire.stream_messages import (
     StreamTrim,
     Trimmed,
 )
+from tests.unit.node.queue_kit import wake_in_vain
 from tests.unit.node.small_cluster import Answers, SmallCluster
 
 NS = b"default"
@@ -95,7 +98,7 @@ def lose_leadership(cluster: SmallCluster, stream: bytes = S) -> None:
     partition = partition_of(NS, stream, len(cluster.replicas))
     owner = cluster.nodes[cluster.replicas[partition][0]]
     for call in owner.partitions[partition].waiting.take_all():
-        call.on_not_leader(0)
+        call.on_not_leader(owner.node_id)
 
 
 class TestAnswers:
@@ -109,7 +112,7 @@ class TestAnswers:
         assert cluster.run(StreamRead(NS, S), node=2) == Records((record,))
         assert cluster.run(GroupRead(NS, S, G, b"c")) == Records((record,))
         assert cluster.run(GroupClaim(NS, S, G, b"c", 0)) == Claimed((record,), None)
-        pending = PendingList((PendingEntry(appended.id, 2, b"c"),))
+        pending = PendingList((PendingEntry(appended.id, 1, b"c"),))
         assert cluster.run(GroupPending(NS, S, G)) == pending
         assert cluster.run(GroupPending(NS, S, G, b"c")) == pending
         assert cluster.run(GroupPending(NS, S, G, b"d")) == PendingList(())
@@ -158,6 +161,13 @@ class TestAnswers:
         answer = cluster.run(GroupJoin(NS, S, G, b"two"))
         assert isinstance(answer, Refusal)
         assert (answer.status, answer.ran) == (Status.GROUP_LOCKED, Ran.NO)
+
+    def test_too_many_headers_are_refused(self, cluster: SmallCluster) -> None:
+        items = [
+            StreamItem(b"", ((b"n", b"v"),) * count) for count in (HEADERS_MAX, HEADERS_MAX + 1)
+        ]
+        assert isinstance(cluster.run(StreamAppend(NS, S, (items[0],))), Appended)
+        assert reason(cluster.run(StreamAppend(NS, S, tuple(items)))) is Reason.OUT_OF_RANGE
 
     def test_too_many_ids_are_refused(self, cluster: SmallCluster) -> None:
         ids = (StreamId(1, 1),) * (IDS_MAX + 1)
@@ -402,11 +412,22 @@ class TestWaitingByMode:
         assert not standbys[0].given
         cluster.tick(1.1)
         cluster.tick()
-        assert payloads(standbys[0].answer) == [b"b"]
+        assert payloads(standbys[0].answer) == [b"a"], "what the holder had comes first"
         assert not standbys[1].given
         cluster.run(GroupLeave(NS, S, G, b"standby 0"))
-        append(cluster, b"c")
-        assert payloads(standbys[1].answer) == [b"c"]
+        assert payloads(standbys[1].answer) == [b"a"]
+
+    @pytest.mark.parametrize("node", [1, 2])
+    def test_a_holder_that_waits_keeps_the_group(self, cluster: SmallCluster, node: int) -> None:
+        cluster.run(GroupCreate(NS, S, G, GroupMode.EXCLUSIVE))
+        append(cluster, b"a")
+        assert taken(cluster, b"holder") == [b"a"], "and works on it for minutes"
+        holder, other = self.read(cluster, b"holder", node), self.read(cluster, b"other", node)
+        for _ in range(150):
+            cluster.tick(1.0)
+        append(cluster, b"b")
+        assert payloads(holder.answer) == [b"b"]
+        assert not other.given
 
     def test_a_holder_that_slept_too_long_makes_way(self, cluster: SmallCluster) -> None:
         cluster.run(GroupCreate(NS, S, G, GroupMode.EXCLUSIVE))
@@ -429,6 +450,54 @@ class TestWaitingByMode:
         cluster.run(StreamAppend(NS, S, (StreamItem(b"2"),), partition_key=b"k"))
         assert payloads(owner.answer) == [b"2"]
         assert not other.given
+
+    def test_a_record_wakes_no_more_than_can_have_it(self, cluster: SmallCluster) -> None:
+        cluster.run(GroupCreate(NS, S, G, GroupMode.KEY_SHARED))
+        waiting = [self.read(cluster, b"c%d" % number) for number in range(5)]
+        stream = partition_of(NS, S, 4)
+        owner = cluster.nodes[cluster.replicas[stream][0]].partitions[stream]
+        for number in range(1, 4):
+            before = owner.commands_applied
+            append(cluster, b"x")
+            assert owner.commands_applied == before + 2, "the append and one read"
+            assert [bool(each.given) for each in waiting] == [n < number for n in range(5)]
+
+    def test_what_one_was_refused_is_for_the_next_of_its_group(
+        self, cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cluster.run(GroupCreate(NS, S, G, GroupMode.KEY_SHARED))
+        first, second = (self.read(cluster, name) for name in (b"first", b"second"))
+        stream = partition_of(NS, S, 4)
+        owner = cluster.nodes[cluster.replicas[stream][0]].partitions[stream]
+        with monkeypatch.context() as patched:
+            wake_in_vain(patched, owner)
+            append(cluster, b"x")
+        assert first.call is not None
+        first.call.cancel()
+        cluster.settle()
+        cluster.tick()
+        assert payloads(second.answer) == [b"x"]
+
+    def test_a_trim_that_frees_a_key_wakes_who_waits_for_it(self, cluster: SmallCluster) -> None:
+        cluster.run(GroupCreate(NS, S, G, GroupMode.KEY_SHARED))
+        both = (StreamItem(b"1"), StreamItem(b"2"))
+        appended = cluster.run(StreamAppend(NS, S, both, partition_key=b"k"))
+        assert isinstance(appended, Appended)
+        assert payloads(cluster.run(GroupRead(NS, S, G, b"owner", 1))) == [b"1"]
+        other = self.read(cluster, b"other")
+        cluster.run(StreamTrim(NS, S, before=appended.id))
+        assert payloads(other.answer) == [b"2"]
+
+    def test_what_one_client_cannot_take_goes_to_another(self) -> None:
+        wal = WalConfig(segment_bytes=8 << 20, batch_bytes_max=2 << 20, groups_max=8)
+        cluster = SmallCluster(wal_config=wal)
+        body = GroupRead(NS, S, G, b"small", 1, wait_ms=200_000)
+        small = cluster.start(body, revision=2)
+        cluster.settle()
+        large = self.read(cluster, b"large")
+        append(cluster, bytes(300_000))
+        assert reason(small.answer) is Reason.FIELD_TOO_LONG
+        assert payloads(large.answer) == [bytes(300_000)]
 
     def test_an_ack_that_frees_a_key_wakes_who_waits_for_it(self, cluster: SmallCluster) -> None:
         cluster.run(GroupCreate(NS, S, G, GroupMode.KEY_SHARED))

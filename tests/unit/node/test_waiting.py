@@ -14,6 +14,7 @@ from flo.wire.messages import (
     KvPut,
     OpenSession,
     SessionOpened,
+    Stored,
     Value,
 )
 from flo.wire.routing import partition_of
@@ -91,12 +92,28 @@ class TestWaiting:
         waiting.wake({b"g1": 1})
         assert second.heard == ["woken"]
 
+    def test_those_of_one_line_share_what_a_wider_topic_brings(self) -> None:
+        """Each can also be woken alone."""
+        waiting = Waiting(10)
+        order: list[str] = []
+        for name, line in (("d", b"g1"), ("c", b"g1"), ("b", b"g2"), ("a", b"g1")):
+            call = Sleeper(name, line + name.encode(), line, b"s")
+            call.order = order
+            waiting.park(call)
+        waiting.wake({b"g1a": 1})
+        assert order == ["a"]
+        waiting.wake({b"s": 1})
+        assert sorted(order) == ["a", "b", "d"]
+        waiting.wake({b"g1": 1})
+        assert order[-1] == "c"
+        assert len(waiting) == 0
+
     def test_a_cancelled_one_hears_nothing(self) -> None:
         waiting = Waiting(10)
         made = sleepers(waiting, 2)
         waiting.cancel(made[0])
         waiting.wake({b"t": 1})
-        waiting.end_overdue(100.0)
+        waiting.tick(100.0)
         assert [each.heard for each in made] == [[], ["woken"]]
         assert len(waiting) == 0
 
@@ -105,13 +122,41 @@ class TestWaiting:
         short, long = Sleeper("short", b"t", until=5.0), Sleeper("long", b"t", until=6.0)
         for each in (long, short):
             waiting.park(each)
-        waiting.end_overdue(5.0)
+        waiting.tick(5.0)
         assert (short.heard, long.heard) == (["over"], [])
 
     def test_it_is_bounded(self) -> None:
         waiting = Waiting(1)
         assert waiting.park(Sleeper("a", b"t"))
         assert not waiting.park(Sleeper("b", b"t"))
+
+    def test_one_that_was_parked_has_its_place_though_others_came(self) -> None:
+        waiting = Waiting(1)
+        first = Sleeper("a", b"t")
+        waiting.park(first)
+        waiting.wake({b"t": 1})
+        assert waiting.park(Sleeper("b", b"t"))
+        assert waiting.park(first)
+        assert not waiting.park(Sleeper("c", b"t"))
+
+    def test_what_is_not_taken_wakes_the_next_with_the_tick(self) -> None:
+        waiting = Waiting(10)
+        made = sleepers(waiting, 3)
+        waiting.wake({b"t": 1})
+        waiting.wake_later(b"t")
+        assert made[0].order == ["0"]
+        waiting.tick(1.0)
+        assert made[0].order == ["0", "1"]
+        waiting.tick(2.0)
+        assert made[0].order == ["0", "1"]
+
+    def test_nothing_is_owed_under_the_next_leader(self) -> None:
+        waiting = Waiting(10)
+        waiting.wake_later(b"t")
+        waiting.take_all()
+        made = sleepers(waiting, 1)
+        waiting.tick(1.0)
+        assert made[0].order == []
 
     def test_calls_that_come_and_go_leave_nothing(self) -> None:
         waiting = Waiting(10)
@@ -214,13 +259,23 @@ class TestWaitingGet:
         cluster.run(KvPut(NS, b"k", b"v"))
         assert [each.answer for each in waiting[:2]] == [Value(1, b"v")] * 2
 
+    def test_too_many_at_a_node_are_refused_and_others_are_not(self, node: int) -> None:
+        cluster = SmallCluster(limits=Limits(waiting_max=2))
+        waiting = [start(cluster, KvGet(NS, b"k%d" % n, 1000), node) for n in range(3)]
+        answer = waiting[2].answer
+        assert isinstance(answer, Refusal)
+        assert (answer.reason, answer.ran) == (Reason.TOO_MANY_WAITERS, Ran.NO)
+        assert isinstance(cluster.run(KvPut(NS, b"k0", b"v"), node=node), Stored)
+        cluster.tick(1.1)
+        assert not start(cluster, KvGet(NS, b"k9", 1000), node).given
+
     def test_it_finds_the_next_leader(self, cluster: SmallCluster, node: int) -> None:
         answers = start(cluster, KvGet(NS, b"k", 1000), node)
         partition = partition_of(NS, b"k", 4)
         owner = cluster.nodes[cluster.replicas[partition][0]]
         # As after a hand-over that came back.
         for call in owner.partitions[partition].waiting.take_all():
-            call.on_not_leader(0)
+            call.on_not_leader(owner.node_id)
         cluster.tick()
         assert not answers.given
         cluster.run(KvPut(NS, b"k", b"v"))

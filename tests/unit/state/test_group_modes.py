@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from cluster.state import group_take
+from cluster.state import group_counts, group_rows, group_take
 from cluster.state.commands import EMPTY, GROUP_LOCKED
 from cluster.state.group_commands import WAIT_FOR_KEYS, WAIT_FOR_LEASE, WAIT_FOR_RECORDS
-from cluster.state.group_take import LEASE_MS
+from cluster.state.group_counts import EVERYBODY, own_topic
+from cluster.state.group_lease import GIVEN_BACK_MAX, LEASE_MS, RENEW_MS, STANDBY_MS, standby_topic
 from cluster.state.store import Table
 from flo.wire.status import Reason
 from tests.unit.state import stream_kit as kit
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cluster.state.commands import Result
 
 EXCLUSIVE, KEY_SHARED = 1, 2
+TOPIC = b"g" + NAMESPACE + b"\x00s\x00g"
 
 
 @pytest.fixture
@@ -34,6 +36,11 @@ def key_shared() -> StreamBench:
     bench = StreamBench()
     bench.one(kit.group_create(mode=KEY_SHARED))
     return bench
+
+
+def touched(bench: StreamBench) -> dict[bytes, int]:
+    """What was touched since it was last asked."""
+    return bench.replica.take_touched()
 
 
 def append(bench: StreamBench, key: bytes | None, *payloads: bytes) -> None:
@@ -69,7 +76,7 @@ class TestExclusive:
         append(exclusive, None, b"a", b"b")
         take(exclusive, b"one", 1)
         assert take(exclusive, b"two", at_ms=LEASE_MS - 1) == []
-        assert take(exclusive, b"two", at_ms=LEASE_MS) == [b"b"]
+        assert take(exclusive, b"two", at_ms=LEASE_MS) == [b"a", b"b"]
         assert take(exclusive, b"one", at_ms=LEASE_MS) == []
         assert active(exclusive) == {b"one": False, b"two": True}
 
@@ -114,6 +121,78 @@ class TestExclusive:
         # A holder that fell silent keeps no place.
         bench.run(at_ms=LEASE_MS)
         assert bench.one(kit.join(b"three"), at_ms=LEASE_MS) == (0,)
+
+    def test_who_takes_over_begins_with_what_the_other_had(self, exclusive: StreamBench) -> None:
+        # A timer gives back some at the begin of an entry, and the read some more.
+        count = 3 * GIVEN_BACK_MAX + 10
+        ids = exclusive.append(*[b"x"] * count)
+        assert exclusive.take(b"one", count - 1) == ids[:-1]
+        exclusive.one(kit.ack(*ids[:5], consumer=b"one"))
+        assert exclusive.take(b"two") == []
+        touched(exclusive)
+        assert exclusive.take(b"two", 1000, at_ms=LEASE_MS) == []
+        assert standby_topic(TOPIC) not in touched(exclusive)
+        exclusive.run(at_ms=LEASE_MS)
+        exclusive.run(at_ms=LEASE_MS)
+        assert touched(exclusive)[standby_topic(TOPIC)] == 1
+        assert exclusive.take(b"two", 1000, at_ms=LEASE_MS) == ids[5:]
+        assert {each[1] for each in exclusive.pending()} == {1, 2}
+
+    def test_so_does_the_next_when_the_holder_leaves(self, exclusive: StreamBench) -> None:
+        append(exclusive, None, b"a", b"b")
+        take(exclusive, b"one", 1)
+        exclusive.one(kit.leave(b"one"))
+        assert take(exclusive, b"two") == [b"a", b"b"]
+
+    def test_a_holder_that_comes_back_meanwhile_goes_on(self, exclusive: StreamBench) -> None:
+        given = 2 * GIVEN_BACK_MAX
+        ids = exclusive.append(*[b"x"] * (given + 10))
+        exclusive.take(b"one", 1000)
+        exclusive.run(at_ms=LEASE_MS)
+        assert exclusive.take(b"one", 1000, at_ms=LEASE_MS) == ids[:given]
+        assert active(exclusive) == {b"one": True}
+        exclusive.run(at_ms=LEASE_MS)
+        assert len(exclusive.pending(b"one")) == len(ids)
+        for _ in range(3):
+            exclusive.run(at_ms=2 * LEASE_MS)
+        assert exclusive.take(b"two", 1000, at_ms=2 * LEASE_MS) == ids
+
+    def test_a_read_of_the_holder_that_waits_is_woken_in_time(self, exclusive: StreamBench) -> None:
+        take(exclusive, b"one")
+        take(exclusive, b"one", at_ms=5_000)
+        touched(exclusive)
+        for at_ms in (LEASE_MS - RENEW_MS, 5_000 + LEASE_MS - RENEW_MS - 1):
+            exclusive.run(at_ms=at_ms)
+            assert touched(exclusive) == {}
+        exclusive.run(at_ms=5_000 + LEASE_MS - RENEW_MS)
+        assert touched(exclusive) == {TOPIC: 1}
+        exclusive.run(at_ms=5_000 + LEASE_MS)
+        assert active(exclusive) == {}
+
+    def test_one_that_is_refused_wakes_another(self, exclusive: StreamBench) -> None:
+        exclusive.one(kit.configure(Settings(max_standbys=0)))
+        take(exclusive, b"one")
+        append(exclusive, None, b"a")
+        touched(exclusive)
+        assert exclusive.one(kit.read(b"two")) == (GROUP_LOCKED,)
+        assert touched(exclusive) == {TOPIC: 1}
+        take(exclusive, b"one")
+        touched(exclusive)
+        assert exclusive.one(kit.read(b"two")) == (GROUP_LOCKED,)
+        assert touched(exclusive) == {}
+
+    def test_one_that_stands_by_no_more_gives_its_place_up(self) -> None:
+        bench = StreamBench()
+        bench.one(kit.group_create(mode=EXCLUSIVE, settings=Settings(max_standbys=1)))
+        take(bench, b"one")
+        take(bench, b"two", at_ms=5)
+        for at_ms in range(0, STANDBY_MS, 20_000):
+            take(bench, b"one", at_ms=at_ms)
+        assert bench.one(kit.join(b"three"), at_ms=STANDBY_MS + 4) == (GROUP_LOCKED,)
+        take(bench, b"one", at_ms=STANDBY_MS + 5)
+        assert bench.one(kit.join(b"three"), at_ms=STANDBY_MS + 5) == (0,)
+        assert list(active(bench)) == [b"one", b"three"]
+        assert bench.one(kit.read(b"two"), at_ms=STANDBY_MS + 5) == (GROUP_LOCKED,)
 
     def test_who_finds_nothing_waits_for_what_concerns_it(self, exclusive: StreamBench) -> None:
         assert exclusive.one(kit.read(b"one")) == (EMPTY,)
@@ -199,6 +278,31 @@ class TestKeyShared:
         assert take(key_shared, b"one", at_ms=5) == []
         assert take(key_shared, b"two", at_ms=5) == [b"2"]
 
+    def test_a_claim_takes_nothing_of_a_key_that_is_at_work(self, key_shared: StreamBench) -> None:
+        append(key_shared, b"k", b"1", b"2", b"3")
+        first = key_shared.take(b"one", 1)
+        key_shared.one(kit.nack(*first, delay_ms=100))
+        assert take(key_shared, b"two", 1) == [b"2"]
+        key_shared.run(at_ms=100)
+        assert key_shared.one(kit.claim(b"one"), at_ms=110)[3] == b"", "the key is with two"
+        assert take(key_shared, b"two", 1, at_ms=110) == [b"1"]
+        assert key_shared.one(kit.claim(b"one", 50), at_ms=110)[3] == b"", "one of it is not idle"
+        assert take(key_shared, b"one", at_ms=110) == []
+
+    def test_a_claim_takes_all_of_a_key_along(self, key_shared: StreamBench) -> None:
+        append(key_shared, b"k", b"1", b"2", b"3", b"4")
+        ids = key_shared.take(b"one", 3)
+        result = key_shared.one(kit.claim(b"two", 1, limit=2), at_ms=5)
+        assert [each.id for each in kit.recorded(key_shared.expand(result)[2])] == ids[:2]
+        assert take(key_shared, b"one", at_ms=5) == []
+        assert take(key_shared, b"two", at_ms=5) == [b"3", b"4"]
+        assert [each[1:] for each in key_shared.pending()] == [
+            (2, b"two"),
+            (2, b"two"),
+            (2, b"two"),
+            (1, b"two"),
+        ]
+
     def test_what_is_passed_over_is_bounded(
         self, key_shared: StreamBench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -216,14 +320,46 @@ class TestKeyShared:
     def test_newer_records_wait_when_older_ones_of_the_key_may_be_out_of_sight(
         self, key_shared: StreamBench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(group_take, "LOOKED_MAX", 2)
+        for module in (group_take, group_counts):
+            monkeypatch.setattr(module, "LOOKED_MAX", 2)
         append(key_shared, b"k", *(b"%d" % number for number in range(5)))
         take(key_shared, b"one", 1)
         take(key_shared, b"two")
-        append(key_shared, None, b"x")
-        assert take(key_shared, b"two") == []
+        append(key_shared, b"other", b"x1", b"x2")
+        key_shared.one(kit.nack(*key_shared.take(b"two", 1)))
+        assert take(key_shared, b"three") == []
+        touched(key_shared)
         assert take(key_shared, b"one", 2) == [b"1", b"2"]
+        assert touched(key_shared)[TOPIC] >= EVERYBODY, "any may see more now"
+        assert take(key_shared, b"three") == [b"x1", b"x2"]
+
+    def test_what_others_have_is_not_looked_at(
+        self, key_shared: StreamBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        append(key_shared, b"k", b"1", b"2", b"3")
+        take(key_shared, b"one", 1)
+        assert take(key_shared, b"two") == []
+        append(key_shared, None, b"x")
+        monkeypatch.setattr(group_rows, "scan_due", None)
         assert take(key_shared, b"two") == [b"x"]
+        assert take(key_shared, b"three") == []
+
+    def test_only_who_may_have_it_is_woken(self, key_shared: StreamBench) -> None:
+        append(key_shared, b"k", b"1")
+        first = key_shared.take(b"one", 1)
+        append(key_shared, b"k", b"2", b"3")
+        touched(key_shared)
+        assert take(key_shared, b"two") == []
+        assert touched(key_shared) == {own_topic(TOPIC, b"one"): 1}
+        key_shared.one(kit.touch(*first))
+        assert touched(key_shared) == {}
+        key_shared.one(kit.ack(*first))
+        assert touched(key_shared) == {TOPIC: 2}
+        assert take(key_shared, b"two") == [b"2", b"3"]
+        assert touched(key_shared) == {}
+        (second, _) = [each[0] for each in key_shared.pending()]
+        key_shared.one(kit.nack(second))
+        assert touched(key_shared) == {own_topic(TOPIC, b"two"): 1}
 
     def test_what_was_passed_over_and_trimmed_is_gone(self, key_shared: StreamBench) -> None:
         append(key_shared, b"k", b"1", b"2", b"3")

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from cluster.state import group_reads
 from cluster.state.commands import EMPTY
+from cluster.state.context import LETTERS_BYTES_MAX
 from cluster.state.group_rows import ACK_TIMEOUT_MS_DEFAULT, SLOTS_DEFAULT
 from cluster.state.group_work import DEAD_LETTERS_MAX
 from cluster.state.store import Table
 from cluster.state.timers import TIMERS_PER_ENTRY
 from flo.wire.status import Reason
 from tests.unit.state import stream_kit as kit
-from tests.unit.state.helpers import START_MS, Triple, open_session, within
+from tests.unit.state.helpers import NAMESPACE, START_MS, Triple, open_session, within
 from tests.unit.state.stream_kit import STREAM_TABLES, Bounds, Settings, StreamBench
 
 if TYPE_CHECKING:
@@ -79,8 +81,35 @@ class TestReading:
         ids = bench.append(bytes(1000))
         refused = bench.one(kit.read(b"c", max_bytes=900))
         assert refused[0] == Reason.FIELD_TOO_LONG
-        assert bench.pending() == []
         assert bench.take(b"c") == ids
+        assert bench.pending() == [(ids[0], 2, b"c")]
+
+    def test_it_does_not_stay_before_the_others_for_ever(self, bench: StreamBench) -> None:
+        ids = bench.append(bytes(1000), b"a")
+        bench.one(kit.group_create(settings=Settings(max_deliver=3)))
+        for _ in range(3):
+            assert bench.one(kit.read(b"c", max_bytes=900))[0] == Reason.FIELD_TOO_LONG
+        result = bench.one(kit.read(b"c", max_bytes=900))
+        assert [record.id for record in kit.recorded(bench.expand(result)[2])] == ids[1:]
+        assert bench.payloads(DLQ) == [bytes(1000)]
+
+    def test_when_it_is_buried_others_hear_of_what_comes_after_it(self, bench: StreamBench) -> None:
+        bench.one(kit.group_create(settings=Settings(max_deliver=1)))
+        bench.append(bytes(1000), b"a")
+        bench.replica.take_touched()
+        assert bench.one(kit.read(b"c", max_bytes=900))[0] == Reason.FIELD_TOO_LONG
+        assert bench.replica.take_touched()[b"g" + NAMESPACE + b"\x00s\x00g"] == 1
+
+    def test_a_claim_of_it_counts_too(self, bench: StreamBench) -> None:
+        ids = bench.append(bytes(1000))
+        bench.take(b"c")
+        refused = kit.claim(b"d", 1, max_bytes=900)
+        assert bench.one(refused, at_ms=5)[0] == Reason.FIELD_TOO_LONG
+        assert bench.pending() == [(ids[0], 1, b"c")], "it is in hand"
+        bench.one(kit.nack(*ids), at_ms=5)
+        assert bench.one(refused, at_ms=5)[0] == Reason.FIELD_TOO_LONG
+        assert bench.pending() == [(ids[0], 2, b"d")]
+        assert bench.take(b"c", at_ms=5) == ids
 
     def test_the_same_command_again_gives_the_same(self, bench: StreamBench) -> None:
         ids = bench.append(b"a", b"b", b"c")
@@ -232,6 +261,35 @@ class TestRedelivery:
         assert bench.take(b"two", 1000, at_ms=100) == ids[TIMERS_PER_ENTRY:]
 
 
+class TestWhose:
+    """A consumer speaks for what it has; who names none speaks for whoever has it."""
+
+    def test_a_nack_of_a_lease_that_is_anothers_now_is_ignored(self, bench: StreamBench) -> None:
+        bench.one(kit.group_create(settings=Settings(1000)))
+        ids = bench.append(b"a")
+        bench.take(b"one")
+        assert bench.take(b"two", at_ms=1500) == ids
+        bench.one(kit.nack(*ids, consumer=b"one"), at_ms=1600)
+        assert bench.take(b"three", at_ms=1600) == []
+        bench.one(kit.nack(*ids), at_ms=1600)
+        assert bench.take(b"three", at_ms=1600) == ids
+
+    def test_so_is_a_touch(self, bench: StreamBench) -> None:
+        bench.one(kit.group_create(settings=Settings(1000)))
+        ids = bench.append(b"a")
+        bench.take(b"one")
+        bench.one(kit.touch(*ids, consumer=b"two", extend_ms=5000))
+        assert bench.take(b"two", at_ms=1000) == ids
+        bench.one(kit.touch(*ids, extend_ms=5000), at_ms=1000)
+        assert bench.take(b"one", at_ms=5999) == []
+
+    def test_an_ack_ends_it_whoever_says_so(self, bench: StreamBench) -> None:
+        ids = bench.append(b"a")
+        bench.take(b"one")
+        bench.one(kit.ack(*ids, consumer=b"two"))
+        assert bench.pending() == []
+
+
 class TestDeadLetters:
     def test_past_its_last_delivery_a_record_goes_there(self, bench: StreamBench) -> None:
         ids = bench.append(b"other")
@@ -291,7 +349,19 @@ class TestDeadLetters:
         bench.append(b"a")
         bench.one(kit.group_create(settings=Settings(max_deliver=1)))
         bench.take(b"c")
-        assert bench.one(kit.claim(b"c"))[3] == b""
+        assert bench.one(kit.claim(b"d", 1), at_ms=5)[3] == b""
+        assert bench.payloads(DLQ) == [b"a"]
+
+    def test_what_is_in_hand_is_not_buried_by_a_claim_of_its_own_consumer(
+        self, bench: StreamBench
+    ) -> None:
+        ids = bench.append(b"a")
+        bench.one(kit.group_create(settings=Settings(100, max_deliver=2)))
+        bench.take(b"c")
+        for at_ms in range(10, 90, 10):
+            assert bench.one(kit.claim(b"c"), at_ms=at_ms)[3] != b""
+        assert bench.pending() == [(ids[0], 9, b"c")]
+        assert bench.take(b"c", at_ms=180) == []
         assert bench.payloads(DLQ) == [b"a"]
 
     def test_one_command_copies_a_bounded_number(self, bench: StreamBench) -> None:
@@ -305,6 +375,29 @@ class TestDeadLetters:
         assert len(bench.records(stream=DLQ)) == count
         assert bench.pending() == []
 
+    def test_one_entry_copies_a_bounded_number_of_bytes(self, bench: StreamBench) -> None:
+        size = LETTERS_BYTES_MAX // 4
+        bench.append(*[bytes(size)] * 10)
+        bench.one(kit.group_create(settings=Settings(100, max_deliver=1)))
+        bench.one(kit.read(b"c"))
+        while len(bench.pending()) < 10:
+            bench.one(kit.read(b"c"))
+        copied: list[object] = []
+        while bench.pending():
+            bench.run(at_ms=100)
+            copied.append(bench.info(DLQ)[5])
+        assert copied == [4, 8, 10]
+
+    def test_newer_records_wait_while_more_are_to_be_buried(self, bench: StreamBench) -> None:
+        ids = bench.append(*[b"x"] * (DEAD_LETTERS_MAX + 1))
+        bench.take(b"c")
+        bench.one(kit.nack(*ids))
+        bench.one(kit.configure(Settings(max_deliver=1)))
+        new = bench.append(b"new")
+        assert bench.take(b"c") == []
+        bench.one(kit.configure(Settings(max_deliver=2)))
+        assert bench.take(b"c") == [ids[-1], *new]
+
     def test_a_dead_letter_of_a_dead_letter(self, bench: StreamBench) -> None:
         bench.append(b"a", stream=DLQ)
         bench.one(kit.group_create(settings=Settings(max_deliver=1), stream=DLQ))
@@ -312,12 +405,14 @@ class TestDeadLetters:
         assert bench.payloads(DLQ + b".dlq") == [b"a"]
 
     def test_a_name_with_no_room_for_the_suffix_has_none(self, bench: StreamBench) -> None:
+        """Its records come again instead: nothing is lost."""
         name = b"n" * (4095 - len(b"default") - 3)
-        bench.append(b"a", stream=name)
+        ids = bench.append(b"a", stream=name)
         bench.one(kit.group_create(settings=Settings(max_deliver=1), stream=name))
-        bench.one(kit.nack(*bench.take(b"c", stream=name), stream=name))
+        for _ in range(3):
+            assert bench.take(b"c", stream=name) == ids
+            bench.one(kit.nack(*ids, stream=name))
         assert bench.streams() == [name]
-        assert bench.pending(stream=name) == []
 
     def test_headers_are_text_whatever_the_name(self, bench: StreamBench) -> None:
         bench.append(b"a", stream=b"\xff")
@@ -423,9 +518,9 @@ class TestClaim:
         ids = bench.append(b"a")
         bench.one(kit.group_create(settings=Settings(100)))
         bench.take(b"c")
-        bench.one(kit.claim(b"c"), at_ms=60)
-        assert bench.take(b"d", at_ms=159) == []
-        assert bench.take(b"d", at_ms=160) == ids
+        bench.one(kit.claim(b"d", 50), at_ms=60)
+        assert bench.take(b"e", at_ms=159) == []
+        assert bench.take(b"e", at_ms=160) == ids
 
     def test_of_an_unknown_group(self, bench: StreamBench) -> None:
         assert bench.expand(bench.one(kit.claim(b"c"))) == (0, b"", (), None)
@@ -482,6 +577,20 @@ class TestInfo:
         assert bench.group_info()[5] != 0
         assert bench.take(b"c", at_ms=100) == ids
         assert bench.group_info()[5] == 0
+
+    def test_one_look_goes_through_a_bounded_number(
+        self, bench: StreamBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(group_reads, "LOOKED_MAX", 3)
+        ids = bench.append(*[b"x"] * 6)
+        bench.take(b"dead", 3)
+        bench.take(b"me", 1)
+        assert bench.pending(b"me") == []
+        bench.one(kit.ack(ids[0]))
+        assert bench.pending(b"me") == [(ids[3], 1, b"me")]
+        bench.take(b"dead")
+        bench.one(kit.trim(ids[5]))
+        assert bench.group_info()[4] == 2, "of five that are gone three were looked at"
 
 
 class TestSettings:

@@ -13,7 +13,6 @@ from cluster.state.history import (
     DEAD_KEYS_MAX,
     DEAD_MS,
     RING,
-    ROWS_PER_COMMAND,
     ROWS_PER_ENTRY,
     Version,
 )
@@ -216,10 +215,30 @@ class TestDeadKeys:
         bench.run()
         assert rows(bench, Table.GRAVES) == count - ROWS_PER_ENTRY // 2
         bench.run(delete(b"?"))
-        assert rows(bench, Table.GRAVES) == count - ROWS_PER_ENTRY - ROWS_PER_COMMAND // 2
+        assert rows(bench, Table.GRAVES) == count - ROWS_PER_ENTRY
         while rows(bench, Table.GRAVES):
             bench.run()
         assert rows(bench, Table.HISTORY) == 0
+
+    @pytest.mark.parametrize("way", ["deleted", "deleted in a transaction", "expired"])
+    def test_those_with_much_history_do_not_become_more(
+        self, monkeypatch: pytest.MonkeyPatch, way: str
+    ) -> None:
+        monkeypatch.setattr(history, "DEAD_KEYS_MAX", 10)
+        bench = Bench()
+        names = [b"%d" % number for number in range(400)]
+        for number in range(RING + 1):
+            bench.run(*(put(name, b"%d" % number, ttl_ms=10_000) for name in names))
+        for start in range(0, 400, 100):
+            deletes = [delete(name) for name in names[start : start + 100]]
+            if way == "deleted":
+                bench.run(*deletes)
+            elif way == "expired":
+                bench.run(at_ms=10_000)
+            else:
+                operations = tuple((each[0], *each[4:]) for each in deletes)
+                bench.run((TXN_COMMIT, 0, 0, 0, start + 1, operations))
+            assert rows(bench, Table.GRAVES) <= 10
 
     def test_many_that_expire_at_once_leave_no_more_than_may_be_kept(
         self, monkeypatch: pytest.MonkeyPatch
@@ -274,10 +293,33 @@ class TestTransactions:
         assert self.commit(bench, put(b"a", b"x"), put(b"a", b"y"), put(b"a", b"2")) == 0
         assert values(bench) == [b"2", b"1"]
 
+    def test_nor_is_what_it_removes_again(self, bench: Bench) -> None:
+        bench.run(put(b"a", b"1"), put(b"dead", b"1"), delete(b"dead"), put(b"kept", b"1"))
+        hidden = [put(key, b"hidden") for key in (b"a", b"new", b"never", b"dead", b"gone")]
+        removed = [delete(key) for key in (b"a", b"new", b"never", b"dead", b"gone")]
+        ends = [put(b"a", b"2"), put(b"new", b"1"), put(b"dead", b"2"), delete(b"kept")]
+        assert self.commit(bench, *hidden, *removed, *ends) == 0
+        assert [each.version for each in bench.history(b"a")] == [5, 1]
+        assert values(bench) == [b"2", b"1"]
+        assert values(bench, b"new") == [b"1"]
+        assert values(bench, b"never") == values(bench, b"gone") == []
+        assert values(bench, b"dead") == [b"2", b"1"]
+        assert values(bench, b"kept") == [b"1"]
+        assert rows(bench, Table.GRAVES) == 1
+
+    def test_it_turns_the_ring_once(self, bench: Bench) -> None:
+        for number in range(70):
+            bench.run(put(b"a", b"%d" % number))
+        before = values(bench)
+        assert self.commit(bench, put(b"a", b"x"), delete(b"a"), put(b"a", b"y"), delete(b"a")) == 0
+        assert values(bench) == before
+        bench.run(put(b"a", b"z"))
+        assert values(bench) == [b"z", *before[:-1]]
+
     def test_an_open_one_holds_no_copies_of_what_it_overwrites(self, bench: Bench) -> None:
         bench.run(put(b"a", bytes(1000)), put(b"b", bytes(1000)))
         context = Context()
-        context.scratch = True
+        context.one_revision = True
         with bench.store.write() as txn:
             context.txn = overlay = Overlay(txn)
             for command in (put(b"a", b"1"), delete(b"b"), put(b"b", b"2")):

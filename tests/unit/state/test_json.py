@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster.state.json_path import DEPTH_MAX, JsonError, parse_path
+from cluster.state import json_path, json_walk
+from cluster.state.json_path import JsonError, parse_path
+from cluster.state.json_walk import DEPTH_MAX, LARGE
 from cluster.state.keyspace import Record
 from cluster.state.kv_json import json_get
 from flo.wire.status import Reason
@@ -16,7 +20,7 @@ DOCUMENT = b' {"name" : "Ada","tags":[ "a", {"b":[1,2.50,-0]} ] , "n":null,"" :1
 
 if TYPE_CHECKING:
     from cluster.state.commands import Result
-    from cluster.state.json_path import Steps
+    from cluster.state.json_walk import Steps
 
 
 @pytest.fixture
@@ -335,3 +339,110 @@ class TestDelete:
         record = bench.get(b"a")
         assert record is not None
         assert record.expires_at_ms == START_MS + 100
+
+
+LONG: list[object] = [1, -2.5e3, "", "a,b]", None, True, [], {}] * 50
+LONG[70] = [[1], {"x": 1}]
+LONG[140] = '\\ "'
+NAMES = [f"k{n}" for n in range(len(LONG))]
+NAMES[64] = "\n"
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,\n", "\t: ")])
+class TestLong:
+    """Members that are passed over many at a time."""
+
+    def test_each_item_is_found_changed_and_cut(self, separators: tuple[str, str]) -> None:
+        data = json.dumps(LONG, separators=separators).encode()
+        for index, item in enumerate(LONG):
+            found = json_path.get(data, (index,))
+            assert found is not None
+            assert json.loads(found) == item
+            changed = json_path.put(data, (index,), '"x"')
+            assert changed is not None
+            assert json.loads(changed) == [*LONG[:index], "x", *LONG[index + 1 :]]
+            cut = json_path.delete(data, (index,))
+            assert cut is not None
+            assert json.loads(cut) == LONG[:index] + LONG[index + 1 :]
+        appended = json_path.put(data, (len(LONG),), "7")
+        assert appended is not None
+        assert json.loads(appended) == [*LONG, 7]
+        assert json_path.put(data, (len(LONG) + 1,), "7") is None
+
+    def test_each_field_is_found_changed_and_cut(self, separators: tuple[str, str]) -> None:
+        model = dict(zip(NAMES, LONG, strict=True))
+        data = json.dumps(model, separators=separators).encode()
+        for name in (*NAMES, "new"):
+            found = json_path.get(data, (name,))
+            assert (None if found is None else json.loads(found)) == model.get(name)
+            changed = json_path.put(data, (name,), '"x"')
+            assert changed is not None
+            assert json.loads(changed) == {**model, name: "x"}
+            cut = json_path.delete(data, (name,))
+            without = {each: item for each, item in model.items() if each != name}
+            assert without == (model if cut is None else json.loads(cut))
+
+    @pytest.mark.parametrize("mistake", ["01", "1,", "nul", '"\t"', "[1}", "1 1", "{]"])
+    def test_mistakes_are_seen_wherever_they_are(
+        self, separators: tuple[str, str], mistake: str
+    ) -> None:
+        items = [json.dumps(item) for item in LONG]
+        for place in (0, 1, 63, 64, 65, 200, len(LONG) - 1):
+            wrong = [*items[:place], mistake, *items[place + 1 :]]
+            array = f"[{separators[0].join(wrong)}]".encode()
+            fields = [f'"{n}"{separators[1]}{item}' for n, item in enumerate(wrong)]
+            for index in (0, 64, 300, 399, 1000):
+                with pytest.raises(JsonError):
+                    json_path.get(array, (index,))
+                with pytest.raises(JsonError):
+                    json_path.get(f"{{{separators[0].join(fields)}}}".encode(), (str(index),))
+
+
+class TestCost:
+    @pytest.mark.parametrize(
+        ("data", "path", "most"),
+        [
+            (b"[" + b",".join([b"1"] * 10_000) + b"]", b"[5]", 10),
+            (b"[" + b", ".join([b"1"] * 10_000) + b"]", b"[9999]", 100),
+            (b"[" + b",".join([b'"abc"'] * 10_000) + b"]", b"[10000]", 100),
+            (b"[" + b", ".join([b'{"a": [1]}'] * 10_000) + b"]", b"[5].a", 10),
+            (b"{" + b",".join([b'"a":1'] * 10_000) + b"}", b".new", 10),
+            (b'{"x":{' + b",".join([b'"a": 1'] * 10_000) + b'},"y":1}', b".y", 10),
+            (b"{" + b",".join([b'"a": 1'] * 10_000) + b',"y":1}', b".y", 200),
+        ],
+    )
+    def test_members_are_not_stepped_through_one_by_one(
+        self, monkeypatch: pytest.MonkeyPatch, data: bytes, path: bytes, most: int
+    ) -> None:
+        decoder = json.JSONDecoder()
+        scanned: list[int] = []
+
+        def counted(text: str, at: int) -> tuple[object, int]:
+            scanned.append(at)
+            return decoder.raw_decode(text, at)
+
+        monkeypatch.setattr(json_walk, "_scan", counted)
+        assert json_path.put(data, parse_path(path), "2") is not None
+        assert 0 < len(scanned) <= most
+
+    @pytest.mark.parametrize("end", [b"]", b"}"])
+    def test_the_collector_waits_meanwhile(self, end: bytes) -> None:
+        data = b"[" + b",".join([b"[[]]"] * LARGE) + end
+        runs: list[str] = []
+
+        def note(phase: str, _info: dict[str, int]) -> None:
+            runs.append(phase)
+
+        gc.collect()
+        gc.callbacks.append(note)
+        try:
+            if end == b"]":
+                json_path.get(data, ())
+            else:
+                with pytest.raises(JsonError):
+                    json_path.get(data, ())
+            during = len(runs)
+        finally:
+            gc.callbacks.remove(note)
+        assert during <= 2
+        assert gc.isenabled()

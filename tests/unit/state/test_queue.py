@@ -325,6 +325,16 @@ class TestAnswers:
         assert b"message 1 has 300 bytes" in result[1]
         assert bench.counts() == Counts(ready=2)
 
+    @pytest.mark.parametrize("delivery", [DELIVERY_LEASE, DELIVERY_CONSUME])
+    def test_it_does_not_stay_before_the_others_for_ever(
+        self, bench: QueueBench, delivery: int
+    ) -> None:
+        bench.run(configure(delivery, max_attempts=3), enqueue(bytes(300)), enqueue())
+        for _ in range(3):
+            assert bench.one(dequeue(5, max_bytes=200))[0] == Reason.FIELD_TOO_LONG
+        assert bench.counts() == Counts(ready=1, dead=1)
+        assert len(bench.messages(bench.one(dequeue(5, max_bytes=200)))) == 1
+
     def test_what_was_acknowledged_since_is_left_out(self, bench: QueueBench) -> None:
         bench.run(enqueue(b"a"), enqueue(b"b"))
         result = bench.one(dequeue(2))

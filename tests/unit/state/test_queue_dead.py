@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from cluster.state import queue_moves
-from cluster.state.garbage import ROWS_PER_ENTRY
+from cluster.state.garbage import ROWS_PER_ENTRY, ROWS_PER_ROW
 from cluster.state.queue import DEDUP_MS
 from cluster.state.store import Table
 from tests.unit.state.queue_bench import (
@@ -153,11 +153,18 @@ class TestPurge:
             bench.run()
         assert bench.rows() == 0
         steps = [before - after for before, after in pairwise(left)]
-        assert max(steps) <= ROWS_PER_ENTRY
+        assert max(steps) <= ROWS_PER_ENTRY + ROWS_PER_ROW
 
     def test_deduplication_goes_on(self, bench: QueueBench) -> None:
         bench.run(enqueue(dedup=b"k"), purge())
         assert bench.one(enqueue(dedup=b"k")) == (0, 1)
+
+    def test_what_is_thrown_away_does_not_pile_up(self, bench: QueueBench) -> None:
+        left: list[int] = []
+        for _ in range(20):
+            bench.run(batch(*[(b"", 0, 0, None)] * 300), purge())
+            left.append(bench.rows(*QUEUE_TABLES, Table.GARBAGE))
+        assert max(left) <= 300
 
     def test_a_long_name_may_be_purged(self, bench: QueueBench) -> None:
         name = b"n" * 3000

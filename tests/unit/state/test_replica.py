@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from cluster.replica import Replica
@@ -25,6 +27,9 @@ from tests.unit.state.helpers import (
     put,
     within,
 )
+
+if TYPE_CHECKING:
+    from cluster.state.commands import Result
 
 LONG_KEY = b"k" * (PIECE_BYTES + 5)
 
@@ -60,6 +65,15 @@ class TestApply:
 
     def test_a_new_replica_has_applied_nothing(self) -> None:
         assert Replica(MemoryStore(), StateMachine()).applied_index == 0
+
+    def test_it_stops_when_there_is_no_time(self) -> None:
+        replica, whole = (Replica(MemoryStore(), StateMachine()) for _ in range(2))
+        results: list[list[Result]] = []
+        while len(results) < 7:
+            results += replica.apply(story()[len(results) :], 7, lambda: False)
+            assert replica.applied_index == len(results)
+        assert results == whole.apply(story(), 7)
+        assert replica.digest() == whole.digest()
 
     def test_it_goes_on_where_its_store_is(self) -> None:
         store = MemoryStore()

@@ -7,10 +7,17 @@ import pytest
 from cluster.state.commands import BELOW_FLOOR, SESSION_UNKNOWN, Result
 from cluster.state.errors import CorruptState
 from cluster.state.memory_store import MemoryStore
-from cluster.state.sessions import PURGE_ROWS_MAX, SESSION_IDLE_MS, Sessions
+from cluster.state.sessions import (
+    PURGE_ROWS_MAX,
+    RESULTS_BYTES_MAX,
+    SESSION_IDLE_MS,
+    Sessions,
+)
 from cluster.state.store import Table
+from flo.wire.queue_messages import DELIVERY_CONSUME
 from flo.wire.status import Reason
 from tests.unit.state.helpers import Bench, Triple, incr, open_session, put, within
+from tests.unit.state.queue_bench import configure, dequeue, enqueue
 
 TOKEN = 0xFEED
 
@@ -226,6 +233,18 @@ class TestBounds:
             assert admit_and_keep(sessions, 3, 1, (0, 3)) == (Reason.TOO_MANY_PROPOSALS,)
             assert admit_and_keep(sessions, 2, 1, (0, 9)) == (0, 2)
             assert admit_and_keep(sessions, 3, 2, (0, 3)) is None
+
+    def test_consumed_messages_that_are_kept_are_bounded_in_bytes(self, bench: Bench) -> None:
+        """Its floor may stay behind; a restart counts the same."""
+        large = b"x" * (RESULTS_BYTES_MAX // 4)
+        bench.one(configure(DELIVERY_CONSUME))
+        for number in range(1, 7):
+            bench.one(enqueue(large))
+            answer = bench.one(within(Triple(1, number, 1), dequeue()))
+            assert answer[0] == (0 if number <= 4 else Reason.TOO_MANY_PROPOSALS)
+            bench.restart()
+        assert bench.one(within(Triple(1, 7, 2), dequeue()))[0] == 0
+        assert bench.one(within(Triple(1, 8, 2), dequeue()))[0] == Reason.TOO_MANY_PROPOSALS
 
     def test_sessions_are_bounded(self) -> None:
         sessions = Sessions(sessions_max=2)

@@ -13,7 +13,7 @@ from cluster.state.store import Table
 from cluster.state.stream_rows import key_hash_of, next_id, previous_id
 from flo.wire.status import Reason
 from tests.unit.state import stream_kit as kit
-from tests.unit.state.helpers import START_MS
+from tests.unit.state.helpers import NAMESPACE, START_MS
 from tests.unit.state.stream_kit import STREAM_TABLES, Bounds, StreamBench
 
 LONG = b"long" * 300
@@ -22,6 +22,14 @@ LONG = b"long" * 300
 @pytest.fixture
 def bench() -> StreamBench:
     return StreamBench()
+
+
+TOPIC = b"s" + NAMESPACE + b"\x00s"
+
+
+def topics(bench: StreamBench) -> set[bytes]:
+    """What was touched since it was last asked."""
+    return set(bench.replica.take_touched())
 
 
 class TestIds:
@@ -291,8 +299,44 @@ class TestRetention:
             bench.append(*[b""] * 1000)
         assert bench.rows(Table.STREAM_RECORDS) <= 1010
 
+    def test_the_newest_stays_however_large_it_is(self, bench: StreamBench) -> None:
+        bench.one(kit.create(1, Bounds(max_bytes=10)))
+        bench.append(b"a")
+        bench.append(bytes(11))
+        assert bench.payloads() == [bytes(11)]
+        bench.append(b"b", bytes(12))
+        assert bench.payloads() == [bytes(12)]
+        bench.append(b"c")
+        assert bench.payloads() == [b"c"]
+
+    def test_groups_are_woken_by_what_removes_records(self, bench: StreamBench) -> None:
+        """A key may be free now."""
+        (first, *_) = bench.append(b"a", b"b", b"c", b"d", b"e")
+        bench.one(kit.trim(first))
+        assert topics(bench) == {TOPIC}
+        bench.one(kit.trim(bounds=Bounds(max_len=3)))
+        assert topics(bench) == set(), "there is none"
+        bench.one(kit.group_create())
+        bench.one(kit.trim(bounds=Bounds(max_len=2)))
+        assert topics(bench) == {TOPIC}
+        bench.one(kit.alter(Bounds(max_len=1, max_age_s=1)))
+        assert topics(bench) == {TOPIC}
+        bench.run(at_ms=1000)
+        assert topics(bench) == {TOPIC}
+
 
 class TestDelete:
+    def test_a_new_one_gives_no_id_a_second_time(self, bench: StreamBench) -> None:
+        first = bench.append(b"a", b"b", b"c")
+        bench.one(kit.delete(force=True))
+        second = bench.append(b"x")
+        assert second > first[-1:]
+        bench.one(kit.delete(force=True))
+        bench.restart()
+        assert bench.append(b"y") > second
+        bench.one(kit.delete(force=True), at_ms=5)
+        assert bench.append(b"z", at_ms=5)[0] == (first[0][0] + 5, 0)
+
     def test_nothing_is_left(self, bench: StreamBench) -> None:
         bench.one(kit.create(2, Bounds(max_age_s=100), stream=LONG))
         bench.one(kit.append(*[b"x"] * 600, stream=LONG, partition=1))

@@ -1,0 +1,5 @@
+"""`python -m flo`: the same as `flo`."""
+
+from flo.cli import main
+
+main(prog_name="flo")
