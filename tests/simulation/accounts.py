@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cluster.operation import Answer
     from flo.wire.messages import Body
+    from tests.histories.deliveries import Added
     from tests.simulation.caller import Session
     from tests.simulation.world import World
 
@@ -89,6 +90,17 @@ class Account:
         if call.end > self.closed_at:
             return call.start, NEVER_ANSWERED, Outcome.UNKNOWN
         return call.start, call.end, call.outcome
+
+    def parts_of(self, added: Added) -> list[Added]:
+        """What counts as added at once when deliveries are judged: a batch that may have come after
+        the last look may have been taken in part."""
+        if added.end != NEVER_ANSWERED:
+            return [added]
+        places = added.places or (None,) * len(added.payloads)
+        return [
+            added._replace(payloads=(payload,), places=() if place is None else (place,))
+            for payload, place in zip(added.payloads, places, strict=True)
+        ]
 
     def of(self, kind: type[B]) -> Iterator[tuple[AccountCall, B]]:
         """The calls of one kind, in their order."""

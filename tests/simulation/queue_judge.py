@@ -67,7 +67,8 @@ def _added(account: Account) -> list[Added]:
         said = call.said
         places = _places(said.sequences) if isinstance(said, wire.EnqueuedBatch) else ()
         payloads = tuple(item.payload for item in batch.items)
-        added.append(Added(*account.outcome_of(call), payloads, places))
+        whole = Added(*account.outcome_of(call), payloads, places)
+        added += account.parts_of(whole)
     return added
 
 

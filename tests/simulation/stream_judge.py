@@ -38,7 +38,7 @@ def judge_stream(account: Account, log: Sequence[wire.StreamRecord]) -> Evidence
     added = [_added(account, call, body) for call, body in account.of(wire.StreamAppend)]
     judge_log(added, [Stored(tuple(each.id), each.payload) for each in log])
     _check_reads(account, log)
-    history = Deliveries(added=added)
+    history = Deliveries(added=[part for each in added for part in account.parts_of(each)])
     for kind in (groups.GroupRead, groups.GroupClaim):
         for call, _ in account.of(kind):
             history.taken += _taken(call)
