@@ -112,7 +112,7 @@ class TestAnswers:
         assert cluster.run(StreamRead(NS, S), node=2) == Records((record,))
         assert cluster.run(GroupRead(NS, S, G, b"c")) == Records((record,))
         assert cluster.run(GroupClaim(NS, S, G, b"c", 0)) == Claimed((record,), None)
-        pending = PendingList((PendingEntry(appended.id, 1, b"c"),))
+        pending = PendingList((PendingEntry(appended.id, 2, b"c"),))
         assert cluster.run(GroupPending(NS, S, G)) == pending
         assert cluster.run(GroupPending(NS, S, G, b"c")) == pending
         assert cluster.run(GroupPending(NS, S, G, b"d")) == PendingList(())
