@@ -152,7 +152,11 @@ class AccountClient(Client[AccountCall]):
         call.end, call.outcome = self.account.now(), Outcome.OK
 
     def heard_again(self, call: AccountCall, answer: Answer) -> None:
-        if answer != call.said:
+        if call.said is None and call.outcome is Outcome.UNKNOWN:
+            # Its session was lost while it was tried again; now an earlier try says what it did.
+            call.said = answer
+            self.heard(call, answer)
+        elif answer != call.said:
             call.also.append((self.account.now(), answer))
 
     def not_run(self, call: AccountCall) -> None:
