@@ -26,6 +26,7 @@ _NOT_RUN = (
     Reason.SHARD_BUSY,
     Reason.WRITES_STOPPED,
     Reason.TOO_MANY_PROPOSALS,
+    Reason.INTERNAL,
     SESSION_UNKNOWN,
     BELOW_FLOOR,
 )

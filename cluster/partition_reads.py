@@ -243,14 +243,16 @@ class PartitionReads:
         now_ms = self._stamps.now_ms()
         until = self._clock.monotonic() + _ANSWER_S
         reads_left, bytes_left = _READS_PER_TURN, _BYTES_PER_TURN
+        has_begun = False
         with self._replica.view() as (txn, stamp_ms):
             for place, each in enumerate(due):
                 view_ms = None if each.by_stamp else now_ms
                 view = View(txn, stamp_ms, view_ms, self._replica.timers_due_ms)
                 for number, read in enumerate(each.reads):
                     is_full = reads_left <= 0 or bytes_left <= 0
-                    if is_full or self._clock.monotonic() > until:
+                    if is_full or (has_begun and self._clock.monotonic() > until):
                         return [each._replace(reads=each.reads[number:]), *due[place + 1 :]]
+                    has_begun = True
                     reads_left -= 1
                     if read.is_over:
                         self.waiting -= 1

@@ -27,7 +27,7 @@ def bytes_of(args: Iterable[object]) -> int:
             size += len(arg)
         elif type(arg) is tuple or type(arg) is list:
             items = cast("list[object]", arg)
-            if items and type(items[0]) is int:
+            if set(map(type, items)) == {int}:
                 size += _NUMBER_BYTES * len(items)
             else:
                 size += bytes_of(items)

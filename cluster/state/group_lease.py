@@ -76,8 +76,11 @@ def end_lease(work: GroupWork) -> bool:
     work.set_joined(group.holder, joined=False)
     group.lease_until_ms = 0
     if not _give_back_some(work, group.holder):
-        if not group.lease_timer_ms:
-            _set_timer(work, work.context.stamp_ms)
+        # The next entry goes on, whenever the lease would have ended.
+        if group.lease_timer_ms:
+            timers = work.context.timers
+            timers.remove(work.context.txn, group.lease_timer_ms, LEASE_TIMER, work.prefix)
+        _set_timer(work, work.context.stamp_ms)
         return False
     group.holder = b""
     group.given_ms = group.given_sequence = 0

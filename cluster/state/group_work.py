@@ -171,6 +171,8 @@ class GroupWork(GroupCounts):
             self.unpark(key, slot)
         if len(parked) < TRIMMED_MAX:
             group.swept_ms, group.swept_sequence = first
+        else:
+            self.context.touch(self.topic, 1)
 
     # --- records left for another consumer ---
 

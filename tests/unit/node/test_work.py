@@ -9,15 +9,17 @@ import pytest
 from cluster.config import Limits
 from cluster.room import Room
 from cluster.sizes import bytes_of, work_of
-from cluster.state.commands import JSON_DELETE, JSON_SET, Command, encode_entry
+from cluster.state.commands import JSON_DELETE, JSON_SET, PUT, Command, encode_entry
 from cluster.state.fields import Each, ListOf
 from cluster.state.group_commands import FIELDS as GROUP_FIELDS
 from cluster.state.queue_commands import ACK, DEQUEUE, ENQUEUE_BATCH
 from cluster.state.queue_commands import FIELDS as QUEUE_FIELDS
 from cluster.state.stream_commands import FIELDS as STREAM_FIELDS
+from cluster.state.txn_commands import TXN_COMMIT
 from cluster.state.work import ROWS_AT, rows_of
 from cluster.storage.wal_config import WalConfig
 from cluster.waiting_commands import WaitingCommands
+from flo.wire.kv_messages import TxnBegin, TxnBegun, TxnCommit, TxnCommitted
 from flo.wire.messages import KvPut, Stored
 from flo.wire.queue_messages import QueueAck, QueueEnqueue
 from flo.wire.routing import partition_of
@@ -63,6 +65,28 @@ def test_numbers_take_no_more_in_the_log_than_is_counted() -> None:
     encoded = len(encode_entry(2**63, [ACK_MANY]))
     assert 4 * bytes_of(ACK_MANY) > encoded
     assert bytes_of(ACK_MANY) > encoded - 100
+
+
+def test_what_a_transaction_carries_is_counted() -> None:
+    operation = (PUT, NS, b"key", b"x" * 1000, 0, 0, 7)
+    commit = (TXN_COMMIT, 0, 0, 0, 1, (operation,) * 5)
+    assert bytes_of(commit) > 5 * 1000
+    assert bytes_of((NS, 1, operation)) > 1000
+
+
+def test_large_transactions_do_not_share_an_entry() -> None:
+    cluster = SmallCluster(owners=(1,), nodes=(1,), wal_config=WalConfig(groups_max=8))
+    opened: list[int] = []
+    for number in range(5):
+        begun = cluster.run(TxnBegin(NS, b"{a}"))
+        assert isinstance(begun, TxnBegun)
+        cluster.run(KvPut(NS, b"{a}%d" % number, bytes(900_000), txn=begun.txn))
+        opened.append(begun.txn)
+    commits = [cluster.start(TxnCommit(NS, None, txn)) for txn in opened]
+    cluster.settle()
+    for each in commits:
+        refused = isinstance(each.answer, Refusal) and each.answer.reason is Reason.SHARD_BUSY
+        assert refused or isinstance(each.answer, TxnCommitted)
 
 
 def test_commands_about_many_rows_do_not_share_an_entry() -> None:

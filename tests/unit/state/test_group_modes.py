@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from cluster.state import group_counts, group_rows, group_take
+from cluster.state import group_counts, group_rows, group_take, group_work
 from cluster.state.commands import EMPTY, GROUP_LOCKED
 from cluster.state.group_commands import WAIT_FOR_KEYS, WAIT_FOR_LEASE, WAIT_FOR_RECORDS
 from cluster.state.group_counts import EVERYBODY, own_topic
@@ -203,6 +203,18 @@ class TestExclusive:
         assert told[0] == EMPTY
         assert waits_for(told) == WAIT_FOR_RECORDS
 
+    def test_a_holder_that_leaves_with_much_in_hand_does_not_block_the_group(
+        self, exclusive: StreamBench
+    ) -> None:
+        count = 2 * GIVEN_BACK_MAX + 1
+        exclusive.append(*(b"%d" % number for number in range(count)))
+        assert len(take(exclusive, b"one", count)) == count
+        assert exclusive.one(kit.read(b"two"))[0] in (EMPTY, GROUP_LOCKED)
+        exclusive.one(kit.leave(b"one"), at_ms=1)
+        for _ in range(2):
+            exclusive.run(at_ms=1)
+        assert len(take(exclusive, b"two", count, at_ms=1)) == count
+
     def test_only_the_holder_claims(self, exclusive: StreamBench) -> None:
         append(exclusive, None, b"a")
         take(exclusive, b"one")
@@ -316,6 +328,22 @@ class TestKeyShared:
         assert take(key_shared, b"one") == [b"1", b"2", b"3", b"4", b"x"]
         key_shared.one(kit.ack(*first))
         assert key_shared.group_info()[4:6] == (5, 0)
+
+    def test_who_sweeps_trimmed_ones_only_in_part_has_the_next_go_on(
+        self, key_shared: StreamBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        append(key_shared, b"k", *(b"%d" % number for number in range(12)))
+        take(key_shared, b"one", 1)
+        take(key_shared, b"two")
+        key_shared.one(kit.trim(key_shared.records()[10].id))
+        monkeypatch.setattr(group_work, "TRIMMED_MAX", 3)
+        looks = 0
+        while key_shared.rows(Table.GROUP_DUE) > 1:
+            touched(key_shared)
+            key_shared.one(kit.claim(b"two"))
+            looks += 1
+            assert touched(key_shared) or key_shared.rows(Table.GROUP_DUE) == 1
+        assert looks > 1
 
     def test_newer_records_wait_when_older_ones_of_the_key_may_be_out_of_sight(
         self, key_shared: StreamBench, monkeypatch: pytest.MonkeyPatch
