@@ -9,6 +9,7 @@ distinguishes "did not run" from "nobody knows".
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from cluster.leader_wait import NOT_NOW
 from cluster.queries import Result
 from cluster.raft.types import NodeId
 from cluster.state.commands import BELOW_FLOOR, EMPTY, SESSION_UNKNOWN
@@ -73,6 +74,7 @@ class Call:
         "node_session",
         "partition",
         "redirects",
+        "renewed",
         "sequence",
         "session",
         "size",
@@ -115,6 +117,8 @@ class Call:
         """The node that the latest try went to, 0 for this one, and the id it has on the way."""
         self.redirects = 0
         """Immediate tries since the call last waited."""
+        self.renewed = False
+        """It was tried in a session that had expired."""
         self.finished = False
         self.waits = False
         """For something to come, or it did until it was told to stop."""
@@ -131,11 +135,15 @@ class Call:
             return
         code = result[0]
         if code == 0:
+            if self.node_session is not None:
+                self.node_session.known_at = self.dispatcher.now()
             self.finish(result)
         elif code == SESSION_UNKNOWN:
             self._session_unknown()
         elif code == BELOW_FLOOR:
             self.finish(_lost("the sequence is below its session's floor: it was answered before"))
+        elif code in NOT_NOW and self.waits and not (self.wait_until or self.ambiguous):
+            self.finish((EMPTY,))  # It was told to stop.
         elif isinstance(code, int) and code in _NOT_RUN:
             self.finish(self.refusal(Reason(code), _NOT_RUN[code]))
         else:
@@ -201,6 +209,7 @@ class Call:
     def _session_unknown(self) -> None:
         if self.node_session is not None and not self.ambiguous:
             # This node's session expired; no copy of this call was ever executed.
+            self.renewed = True
             self.dispatcher.renew_session(self)
         elif self.node_session is not None:
             self.finish(_lost("the session of this call expired while it was tried again"))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flo.wire.messages import CallContext
 
 _BUCKET_S = 0.05
+_MARGIN_S = 0.1
 _REDIRECTS_MAX = 3
 _RETRIES, _RETRIES_PER_TICK = 4096, 256
 """Parked calls of one partition that are tried again at once when there is news, and by a tick.
@@ -105,7 +106,7 @@ class Dispatcher:
         self.unanswered_bytes += size
         # Session 0 means none: a second try of such a command would run again.
         if wait_s:
-            session = self._wait_sessions[partition].take()
+            session = self._wait_sessions[partition].take(self._clock.monotonic())
         elif context is not None and context.session and context.sequence is not None:
             call.session, call.sequence = context.session, context.sequence
             call.floor = context.floor or context.sequence
@@ -277,7 +278,8 @@ class Dispatcher:
         self._set_deadline(call, now + timeout_s)
         if wait_s:
             call.waits = True
-            call.wait_until = now + min(wait_s, timeout_s)
+            # What it brings, or that it is over, is to arrive before the deadline.
+            call.wait_until = now + min(wait_s, timeout_s - min(_MARGIN_S, timeout_s / 10))
             self.waiting += 1
         self.unanswered += 1
         return call
@@ -337,7 +339,8 @@ class Dispatcher:
     def _wait(self, local: "Partition", call: Call) -> None:
         triple = (call.session, call.sequence, call.floor)
         wait_s = call.wait_until - self._clock.monotonic()
-        asked = Asked(call.code, triple, call.args, call.is_write, wait_s, not call.ambiguous)
+        is_new = not (call.ambiguous or call.renewed)
+        asked = Asked(call.code, triple, call.args, call.is_write, wait_s, is_new)
         call.in_progress = True
         call.waits_here = self.wait_here(local, asked, call)
         call.waits_here.start()
@@ -373,7 +376,10 @@ class Dispatcher:
             if isinstance(outcome, Refusal) or outcome[0] != 0:
                 self._no_session(session, outcome)
                 return
-            for call in session.opened(cast(int, outcome[1])):
+            calls = session.opened(cast(int, outcome[1]), self._clock.monotonic())
+            if not calls and session is not self._sessions[session.partition]:
+                self._wait_sessions[session.partition].give_back(session)
+            for call in calls:
                 if not call.finished and session.assign(call):
                     self.try_now(call)
 

@@ -25,8 +25,8 @@ FORWARD_STOP = 35
 FORWARD_KINDS = (FORWARD, FORWARD_REPLY, FORWARD_CANCEL, FORWARD_STOP)
 
 _MODES = _READ, _WRITE, _STALE, _WAIT, _WAIT_AGAIN = 0, 1, 2, 3, 4
-"""The last is a call that waits and may have taken something already. Those two send how many
-milliseconds they wait in place of the floor: theirs is their sequence."""
+"""The last is a call that waits, and stood in line before or may have taken something already.
+Those two send how many milliseconds they wait in place of the floor: theirs is their sequence."""
 _RESULT, _NOT_LEADER, _UNKNOWN, _ARGUMENTS = 0, 1, 2, 3
 """Kinds of replies; the last is none yet, but says how the call waits from now on."""
 
@@ -87,7 +87,7 @@ class Forwarding:
         if call.wait_until:
             left_ms = 1000 * (call.wait_until - call.dispatcher.now())
             out, triple = self._out_waits, (*triple[:2], max(0, round(left_ms)))
-            mode = _WAIT_AGAIN if call.ambiguous else _WAIT
+            mode = _WAIT_AGAIN if call.ambiguous or call.renewed else _WAIT
         else:
             mode = _WRITE if call.is_write else _STALE if call.stale else _READ
         message: list[object] = [
@@ -199,7 +199,9 @@ class Forwarding:
         call_id, kind, content = message[2:]
         if kind == _ARGUMENTS:
             waiting = self._out_waits.get(node, {}).get(cast(int, call_id))
-            if waiting is not None and type(content) is list:
+            if waiting is not None:
+                if not _is_wait(waiting.code, content, is_write=waiting.is_write):
+                    raise MalformedMessageError("a call that would wait for nothing known")
                 waiting.on_arguments(tuple(cast(list[object], content)))
             return
         call = self._take(node, cast(int, call_id))
@@ -289,11 +291,25 @@ def _asked(code: int, triple: list[object], args: list[object], *, is_new: bool)
     session, sequence, wait_ms = triple
     if type(session) is not int or type(sequence) is not int or type(wait_ms) is not int:
         return None
-    is_write = is_command(cast(Command, (code, session, sequence, sequence, *args)))
-    if topics_of(code, args) is None or not (is_write or is_query(code, args)):
+    is_write = not is_query(code, args)
+    if is_write and not session:
+        return None  # Each try of it might take something.
+    if not _is_wait(code, args, is_write=is_write, head=(session, sequence, sequence)):
         return None
     wait_s = max(0, wait_ms) / 1000
     return Asked(code, (session, sequence, sequence), tuple(args), is_write, wait_s, is_new)
+
+
+def _is_wait(
+    code: int, content: object, *, is_write: bool, head: tuple[int, int, int] = (1, 1, 1)
+) -> bool:
+    """Whether these are arguments of a call that waits; another node may have sent anything."""
+    if type(content) is not list:
+        return False
+    args = cast(list[object], content)
+    command = cast(Command, (code, *head, *args))
+    known = is_command(command) if is_write else is_query(code, args)
+    return known and topics_of(code, args) is not None
 
 
 def _is_forward(message: list[object]) -> bool:

@@ -13,7 +13,6 @@ from cluster.partition_reads import Waiter
 from cluster.sizes import bytes_of
 from cluster.state.commands import EMPTY
 from cluster.topics import takes_turns, topics_of
-from cluster.waiting import line_of
 from flo.wire.status import Reason
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from cluster.state.commands import Command
     from cluster.topics import Topics
 
-_NOT_NOW = (Reason.SHARD_BUSY, Reason.WRITES_STOPPED, Reason.TOO_MANY_PROPOSALS)
+NOT_NOW = (Reason.SHARD_BUSY, Reason.WRITES_STOPPED, Reason.TOO_MANY_PROPOSALS)
 """Refusals that say nothing about a moment later."""
 
 
@@ -46,7 +45,7 @@ class Asked(NamedTuple):
     is_write: bool
     wait_s: float
     is_new: bool
-    """No earlier try of it may have taken something."""
+    """It has not stood in line, and no earlier try of it may have taken something."""
 
 
 class LeaderWait:
@@ -56,13 +55,14 @@ class LeaderWait:
     __slots__ = (
         "_args",
         "_asked",
-        "_has_wake",
+        "_is_held",
         "_is_over",
         "_is_parked",
         "_partition",
         "_request_turn",
         "_size",
         "_waiter",
+        "_woken_for",
         "is_write",
         "ticket",
         "topics",
@@ -85,9 +85,11 @@ class LeaderWait:
         self._request_turn = request_turn
         self._size = bytes_of(asked.args)
         self._is_over = False
-        self._has_wake = False
-        """It was woken for something that somebody else must hear of if it does not take it."""
+        self._woken_for = b""
+        """The line of those who must hear of what it was woken for if it does not take it."""
         self._is_parked = False
+        self._is_held = False
+        """It is parked, but as one that was refused: it has not seen what there is."""
         self.is_write = asked.is_write
         self.ticket = 0
         self.topics: Topics = topics_of(asked.code, asked.args) or ()
@@ -117,41 +119,52 @@ class LeaderWait:
             self._is_parked = False
             self._partition.waiting.cancel(self)
             self._pass_on()
+        elif self.is_write and self._partition.withdraw(self):
+            self._pass_on()
 
     # --- Patient ---
 
-    def woken(self) -> None:
+    def woken(self, line: bytes) -> None:
         self._is_parked = False
-        self._has_wake = self.is_write
+        self._woken_for = line if self.is_write else b""
+        if self._is_over:
+            self._pass_on()
+        else:
+            self._try()
+
+    def again(self) -> None:
+        self._is_parked = False
         self._try()
 
     def wait_over(self) -> None:
         self._is_parked = False
-        self._end((EMPTY,))
+        if self._is_held:
+            # Only a try can tell what there is, or what an earlier one has taken.
+            self.wait_until = 0.0
+            self._try()
+        else:
+            self._end((EMPTY,))
 
     # --- Waiter ---
 
     def on_result(self, result: Result) -> None:
         code = result[0]
         if code in (0, EMPTY):
-            self._has_wake = False
+            self._woken_for = b""
         may_wait = self.wait_until > 0 and not self._is_over
         if code == EMPTY and may_wait:
             if len(result) > 1:
                 self._resolve(tuple(cast("tuple[object, ...]", result[1])))
             self._park()
-        elif code in _NOT_NOW and may_wait and self.ticket:
-            self._again()
-        else:
+        elif not (code in NOT_NOW and may_wait and self._hold()):
             self._end(result)
 
     def on_not_leader(self, leader: int) -> None:
         partition = self._partition
         leads = partition.group.is_leader and not partition.broken
-        if leads and self.ticket and self.wait_until > 0 and not self._is_over:
-            # Leadership is about to move; perhaps it does not.
-            self._again()
-            return
+        may_wait = self.wait_until > 0 and not self._is_over
+        if leads and self.ticket and may_wait and self._hold():
+            return  # Leadership is about to move; perhaps it does not.
         self._is_parked = False
         self._pass_on()
         if not self._is_over:
@@ -181,24 +194,20 @@ class LeaderWait:
         self._waiter.on_arguments(args)
 
     def _park(self) -> None:
+        self._is_held = False
         self._is_parked = self._partition.waiting.park(self)
         if not self._is_parked:
             self._end((Reason.TOO_MANY_WAITERS,))
 
-    def _again(self) -> None:
-        """Back to its place, to be tried a little later: what woke it is still there."""
-        self._park()
-        self._wake_later()
+    def _hold(self) -> bool:
+        """To be tried a little later: what woke it is still there, and is still its own."""
+        self._is_held = self._is_parked = self._partition.waiting.hold(self)
+        return self._is_held
 
     def _pass_on(self) -> None:
-        if self._has_wake:
-            self._has_wake = False
-            self._wake_later()
-
-    def _wake_later(self) -> None:
-        """What woke it may be for this one alone, or for any in its line."""
-        for topic in sorted({self.topics[0], line_of(self)}):
-            self._partition.waiting.wake_later(topic)
+        line, self._woken_for = self._woken_for, b""
+        if line:
+            self._partition.waiting.wake_later(line)
 
     def _end(self, result: Result) -> None:
         self._pass_on()

@@ -4,7 +4,8 @@ One per partition and node process, registered by a log entry. Sequences are giv
 the floor is the lowest one still awaited, so replicas may forget every result below it.
 
 A call that waits for minutes would keep that floor down, and all that came after it. It has a
-session for itself while it lasts, which then serves the next one.
+session for itself while it lasts, which then serves the next one. Its result, as messages that were
+consumed, is kept until then, or until the session expires.
 """
 
 from collections import deque
@@ -12,12 +13,17 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
+from cluster.state.sessions import SESSION_IDLE_MS
+from flo.wire.limits import WAIT_MS_MAX
+
 if TYPE_CHECKING:
     from cluster.calls import Call
 
 _TOKEN_BITS = 63
-_IDLE_MAX = 1024
-"""Sessions of one partition that wait for a call to wait; others are left to expire."""
+_SLACK_MS = 60_000
+_FRESH_S = (SESSION_IDLE_MS - WAIT_MS_MAX - _SLACK_MS) / 1000
+"""One whose last known command is older might expire while a call waits, unseen: a call that only
+stands in line, or finds nothing at another node, tells nothing about its session here."""
 
 
 class NodeSession:
@@ -28,6 +34,9 @@ class NodeSession:
     ) -> None:
         self.partition = partition
         self.session_id = 0
+        self.known_at = 0.0
+        """When the partition last carried out a command of it, as far as is known; monotonic
+        seconds."""
         self._rng = rng
         self._open = open_session
         self._opening = False
@@ -66,8 +75,9 @@ class NodeSession:
         """The call has ended while it waited for the session to be opened."""
         self._queue.pop(call, None)
 
-    def opened(self, session_id: int) -> "list[Call]":
+    def opened(self, session_id: int, now: float) -> "list[Call]":
         """The calls that waited for it."""
+        self.known_at = now
         self._opening = False
         self.session_id = session_id
         return self._take_queue()
@@ -95,13 +105,21 @@ class WaitSessions:
 
     def __init__(self, make: Callable[[], NodeSession]) -> None:
         self._make = make
-        self._idle: list[NodeSession] = []
+        self._idle: deque[NodeSession] = deque()
+        """No more than have waited at once; those that nobody needs expire."""
 
-    def take(self) -> NodeSession:
-        """One that no call uses: that which was used last, as it is the last to expire."""
-        return self._idle.pop() if self._idle else self._make()
+    def take(self, now: float) -> NodeSession:
+        """One that no call uses, and that outlives the longest wait."""
+        idle = self._idle
+        while idle and idle[0].known_at < now - _FRESH_S:
+            idle.popleft()
+        while idle:
+            session = idle.pop()
+            if session.known_at >= now - _FRESH_S:
+                return session
+        return self._make()
 
     def give_back(self, session: NodeSession) -> None:
         """The call has ended; no later one may be given its sequence."""
-        if session.session_id and len(self._idle) < _IDLE_MAX:
+        if session.session_id:
             self._idle.append(session)

@@ -116,6 +116,7 @@ class Partition:
         self._limits = limits
         self._stamps = Stamps(clock)
         self._commands = WaitingCommands(limits, clock, room or Room(limits.calls_bytes_max))
+        self.withdraw = self._commands.withdraw
         self.waiting = Waiting(limits.partition_waiting_max)
         """Calls that found nothing here and wait for it to come."""
         self.transactions = Transactions(partition_id, clock, transaction_budget or Budget())
@@ -190,9 +191,7 @@ class Partition:
         except MalformedMessageError as error:
             logger.warning(
                 "partition %d: node %d sent a bad message, dropped: %s",
-                self.partition_id,
-                sender,
-                error,
+                *(self.partition_id, sender, error),
             )
         except BROKEN as error:
             self._break(error)

@@ -78,6 +78,19 @@ class WaitingCommands:
         self._room.take(size)
         return True
 
+    def withdraw(self, waiter: "Waiter") -> bool:
+        """Takes out the command of `waiter`, which nobody wants any more; false when none of it is
+        queued: what is in the log runs."""
+        try:
+            place = self._waiters.index(waiter)
+        except ValueError:
+            return False
+        del self._queue[place], self._waiters[place]
+        size = self._sizes.pop(place)
+        self._queue_bytes -= size
+        self._room.give(size)
+        return True
+
     def next_batch(self) -> Batch:
         """The oldest of the queue, as many as one entry takes."""
         limits = self._limits

@@ -6,8 +6,10 @@ import pytest
 
 from cluster.config import Limits
 from cluster.forwarding import FORWARD, FORWARD_CANCEL, FORWARD_REPLY, FORWARD_STOP, Forwarding
+from cluster.queries import WAIT_GET
 from cluster.raft.messages import MalformedMessageError
 from cluster.state.commands import DELETE, EXPIRE, INCR, OPEN_SESSION, PUT
+from cluster.state.group_commands import GROUP_READ
 from cluster.state.queue_commands import DEQUEUE
 from flo.wire.messages import (
     Body,
@@ -446,10 +448,14 @@ def test_calls_that_wait_leave_the_way_to_others() -> None:
 @pytest.mark.parametrize(
     ("code", "triple", "args"),
     [
-        (DEQUEUE, [5, b"9", 100], [b"ns", b"q", 1, 0, 1000]),
+        (DEQUEUE, [5, b"9", 100], [b"ns", b"q", 1, 1, 1000]),
         (DEQUEUE, [5, 9, 100], [b"ns", b"q", 1]),
         (PUT, [5, 9, 100], [b"ns", b"k", b"v", 0, 0, None]),
         (0x7777, [5, 9, 100], []),
+        (DEQUEUE, [0, 9, 100], [b"ns", b"q", 1, 1, 1000]),
+        (GROUP_READ, [5, 9, 100], [b"ns", b"s", b"g", b"c"]),
+        (WAIT_GET, [0, 0, 100], []),
+        (WAIT_GET, [0, 0, 100], ["ns", "k", False, 0]),
     ],
 )
 def test_a_wait_of_another_version_is_refused(

@@ -34,7 +34,7 @@ from tests.unit.node.queue_kit import (
 
 if TYPE_CHECKING:
     from cluster.raft.types import NodeId
-    from tests.unit.node.small_cluster import SmallCluster
+    from tests.unit.node.small_cluster import Answers, SmallCluster
 
 
 @pytest.fixture
@@ -170,6 +170,65 @@ class TestSessionsOfWaits:
         cluster.tick(SESSION_IDLE_MS / 1000 + 1)
         answers = start(cluster, QueueDequeue(NS, Q, 1, 1000), node)
         assert taken(answers.answer) == [b"1"]
+
+    def idle_consumers(self, cluster: SmallCluster, node: int) -> list[Answers]:
+        """Two who wait again and again, for much longer than a session lives. As there is always
+        one who waits already, no try of theirs reaches their sessions. The first in line first."""
+        waiting = [wait(cluster, node)]
+        cluster.tick(30.0)
+        waiting.append(wait(cluster, node))
+        for _ in range(60):
+            cluster.tick(30.1)
+            assert waiting.pop(0).given
+            waiting.append(wait(cluster, node))
+        return waiting
+
+    @both_nodes
+    def test_that_of_one_who_only_stands_in_line_does_not_expire(
+        self, cluster: SmallCluster, node: int
+    ) -> None:
+        first, second = self.idle_consumers(cluster, node)
+        enqueue(cluster, b"m")
+        assert taken(first.answer) == [b"m"]
+        assert not second.given
+
+    def test_nor_does_it_when_the_link_is_lost_meanwhile(self, cluster: SmallCluster) -> None:
+        waiting = self.idle_consumers(cluster, 2)
+        cluster.on_wire.clear()
+        for node, other in ((1, 2), (2, 1)):
+            cluster.nodes[node].forwarding.peer_lost(other)
+        cluster.tick()
+        cluster.tick()
+        assert not any(each.given for each in waiting)
+
+    @both_nodes
+    def test_who_gets_another_one_has_its_turn(self, cluster: SmallCluster, node: int) -> None:
+        first, second = wait(cluster, node), wait(cluster)
+        cluster.clock.wall_now_ms += SESSION_IDLE_MS
+        enqueue(cluster, b"m")
+        assert taken(first.answer) == [b"m"]
+        assert not second.given
+
+    @both_nodes
+    def test_as_many_are_kept_as_wait_at_once(self, cluster: SmallCluster, node: int) -> None:
+        before = self.count(cluster, Table.SESSIONS)
+        for _ in range(3):
+            waiting = [wait(cluster, node) for _ in range(5)]
+            for each in waiting:
+                assert each.call is not None
+                each.call.stop_waiting()
+            cluster.settle()
+        assert self.count(cluster, Table.SESSIONS) == before + 5
+
+    @both_nodes
+    def test_one_that_opens_for_nobody_is_kept(self, cluster: SmallCluster, node: int) -> None:
+        before = self.count(cluster, Table.SESSIONS)
+        for _ in range(5):
+            answers = cluster.start(QueueDequeue(NS, Q, 1, 60_000), node=node)
+            assert answers.call is not None
+            answers.call.cancel()
+            cluster.settle()
+        assert self.count(cluster, Table.SESSIONS) == before + 1
 
     def test_a_wait_outlives_the_time_to_open_one(
         self, cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch

@@ -35,11 +35,17 @@ class Sleeper:
         self.wait_until = until
         self.is_write = is_write
         self.ticket = 0
+        self.line = b""
         self.heard: list[str] = []
         self.order: list[str] = []
 
-    def woken(self) -> None:
+    def woken(self, line: bytes) -> None:
         self.heard.append("woken")
+        self.order.append(self.name)
+        self.line = line
+
+    def again(self) -> None:
+        self.heard.append("again")
         self.order.append(self.name)
 
     def wait_over(self) -> None:
@@ -47,6 +53,17 @@ class Sleeper:
 
     def on_not_leader(self, leader: int) -> None:
         self.heard.append(f"leader {leader}")
+
+
+class Looked(Sleeper):
+    """Counts how often it is looked at."""
+
+    looks = 0
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "is_write":
+            self.looks += 1
+        return super().__getattribute__(name)
 
 
 def sleepers(waiting: Waiting, count: int, *, is_write: bool = True) -> list[Sleeper]:
@@ -149,6 +166,61 @@ class TestWaiting:
         assert made[0].order == ["0", "1"]
         waiting.tick(2.0)
         assert made[0].order == ["0", "1"]
+
+    def test_one_that_is_held_is_tried_with_the_tick_and_stands_in_no_line(self) -> None:
+        waiting = Waiting(2)
+        made = sleepers(waiting, 1)
+        held, more = Sleeper("held", b"h"), Sleeper("more", b"h")
+        assert waiting.hold(held)
+        assert not waiting.hold(more)
+        assert not waiting.has_any(b"h")
+        waiting.wake({b"h": 1})
+        assert held.heard == []
+        waiting.tick(1.0)
+        waiting.tick(2.0)
+        assert (held.heard, len(waiting)) == (["again"], 1)
+        assert made[0].heard == []
+
+    def test_one_that_is_held_ends_as_any_other(self) -> None:
+        waiting = Waiting(10)
+        made = [Sleeper(str(n), b"t", until=5.0 + n) for n in range(3)]
+        for each in made:
+            waiting.hold(each)
+        waiting.cancel(made[1])
+        waiting.tick(5.0)
+        assert [each.heard for each in made] == [["over"], [], ["again"]]
+        waiting.hold(made[2])
+        assert waiting.take_all() == [made[2]]
+        waiting.tick(6.0)
+        assert made[2].heard == ["again"]
+
+    def test_those_who_are_held_take_turns(self) -> None:
+        waiting = Waiting(1000)
+        made = [Sleeper(str(n), b"t") for n in range(300)]
+        for each in made:
+            waiting.hold(each)
+        waiting.tick(1.0)
+        for each in made[:256]:
+            waiting.hold(each)
+        waiting.tick(2.0)
+        assert all(each.heard for each in made)
+
+    def test_who_is_woken_knows_whose_it_is_otherwise(self) -> None:
+        waiting = Waiting(10)
+        calls = [Sleeper(name, b"g" + name.encode(), b"g", b"s") for name in ("a", "b", "c")]
+        for each in calls:
+            waiting.park(each)
+        for topic in (b"ga", b"g", b"s"):
+            waiting.wake({topic: 1})
+        assert [each.line for each in calls] == [b"ga", b"g", b"g"]
+
+    def test_no_more_are_looked_at_than_are_woken(self) -> None:
+        waiting = Waiting(100)
+        made = [Looked(str(n), b"t") for n in range(100)]
+        for each in made:
+            waiting.park(each)
+        waiting.wake({b"t": 1})
+        assert sum(each.looks for each in made) <= 2
 
     def test_nothing_is_owed_under_the_next_leader(self) -> None:
         waiting = Waiting(10)
