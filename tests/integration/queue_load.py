@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 
-from flo import FloClient, StreamReadOptions
+from flo import FloClient, FloError, StreamID, StreamReadOptions
 from tests.histories.deliveries import Stored
 from tests.integration.kit import eventually
 from tests.integration.queue_accounts import (
@@ -35,9 +35,19 @@ class Reader:
     seen: list[Stored] = field(default_factory=list[Stored])
 
     async def follow(self, client: FloClient) -> None:
-        options = StreamReadOptions(partition=self.partition, count=_READ_MAX, block_ms=BLOCK_MS)
-        async for record in client.stream.follow(self.stream, options):
-            self.seen.append(stored(record))
+        start = StreamID()
+        while True:
+            options = StreamReadOptions(
+                start=start, partition=self.partition, count=_READ_MAX, block_ms=BLOCK_MS
+            )
+            try:
+                async for record in client.stream.follow(self.stream, options):
+                    self.seen.append(stored(record))
+                    start = record.id.next()
+            except FloError as error:
+                # Faults may last longer than the client has patience; it goes on where it was.
+                if not error.retryable:
+                    raise
 
     def own(self, log: Sequence[Stored]) -> list[Stored]:
         """Those of the stream's records that it should read."""

@@ -23,15 +23,13 @@ _SURE_MIN = 0.5
 @asynccontextmanager
 async def reading(client: FloClient, readers: Sequence[Reader]) -> AsyncGenerator[None]:
     """They follow while the body runs. An error in one of them is raised."""
-    tasks = [asyncio.create_task(reader.follow(client)) for reader in readers]
-    try:
-        yield
-        ended = [task for task in tasks if task.done()]
-        assert not ended, f"a reader ended: {ended}"
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(reader.follow(client)) for reader in readers]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 async def judge_load(load: Load, callers: Sequence[Caller]) -> dict[str, Evidence]:
