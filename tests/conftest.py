@@ -1,6 +1,7 @@
 """Options of the whole test suite."""
 
 import logging
+import signal
 from collections.abc import Iterator
 from typing import cast
 
@@ -9,6 +10,10 @@ from hypothesis import settings
 
 # Where CI is set, Hypothesis would try the same examples every time. Fresh ones find more.
 settings.load_profile("default")
+
+# A shell starts what it runs in the background with Ctrl-C ignored, which programs inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
