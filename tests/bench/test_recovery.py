@@ -1,7 +1,8 @@
 """Short runs of a node that comes back in every way there is."""
 
-import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -41,22 +42,35 @@ async def test_a_node_comes_back_in_every_way(tmp_path: Path) -> None:
     assert table.count("| repair |") == 1 + 2 * len(WINDOWS)
 
 
-def test_what_a_process_receives_is_counted() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)) as sender:
-            receiver, _ = server.accept()
-            with receiver:
-                received = Received(os.getpid(), but_port=0)
-                received.look()
-                before = received.total
-                sender.sendall(b"x" * 50_000)
-                got = 0
-                while got < 50_000:
-                    got += len(receiver.recv(65_536))
-                received.look()
-                assert received.total - before == 50_000
+_RECEIVER = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as link:
+    left = 50_000
+    while left:
+        left -= len(link.recv(left))
+    print("got it", flush=True)
+    sys.stdin.read()
+"""
 
-                without = Received(os.getpid(), but_port=port)
+
+def test_what_a_process_receives_is_counted() -> None:
+    """A process of its own: in this one the nodes of other tests may receive something too."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, "-c", _RECEIVER, str(server.getsockname()[1])]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            sender, (_, port) = server.accept()
+            with sender:
+                received = Received(process.pid, but_port=0)
+                received.look()
+                assert received.total == 0
+                sender.sendall(b"x" * 50_000)
+                assert process.stdout.readline() == b"got it\n"
+                received.look()
+                assert received.total == 50_000
+                without = Received(process.pid, but_port=port)
                 without.look()
-                assert without.total <= received.total - 50_000
+                assert without.total == 0
+                process.stdin.close()
