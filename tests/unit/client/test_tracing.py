@@ -112,7 +112,9 @@ class TestSwitch:
         assert find_tracer(False) is None
         assert isinstance(find_tracer(None), CallTracer)
 
-    def test_without_a_set_up_only_when_wanted(self) -> None:
+    def test_without_a_set_up_only_when_wanted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # A set-up is for good, and a page of the documentation may have made one in this process.
+        monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
         assert find_tracer(None) is None
         assert isinstance(find_tracer(True), CallTracer)
 
