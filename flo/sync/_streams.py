@@ -357,8 +357,8 @@ class StreamOperations:
         """Takes pending records over, from `start_id` on.
 
         With a `min_idle_ms` of 0 those that are the consumer's own, else also those of others that
-        were delivered at least so long ago. What the consumer has already is answered once more as
-        it is: that is no further delivery, and its ack timeout goes on.
+        were delivered at least so long ago. What the consumer has already is answered once more; it
+        counts as a delivery, and its ack timeout begins anew, but it is never taken from it.
 
         Example:
             claimed = client.stream.group_claim("events", "billing", "worker-2", 60_000)
