@@ -52,8 +52,8 @@ chaos: $(STAMP) ## real nodes under faults, and a verdict (MINUTES=15, SEED=42 f
 accounts: $(STAMP) ## the same for queues, streams and groups: every delivery is accounted for (MINUTES=15, SEED=42)
 	@$(BIN)/pytest tests/chaos/test_accounts.py --long -k test_for_minutes --minutes $(or $(MINUTES),15) $(if $(SEED),--seed $(SEED))
 
-bench: $(STAMP) ## KV put and get, failover, endurance, recovery, client cost against a cluster that it starts (ARGS="--help")
-	@$(BIN)/python -m bench $(ARGS)
+bench: $(STAMP) ## measure this machine, against a cluster that it starts (ARGS="--help" lists what else there is)
+	@$(BIN)/python -m bench $(or $(ARGS),run)
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .apart .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,44 +1,31 @@
-"""A closed-loop load of operations that take several requests: dequeue and acknowledge, read as a
-group and acknowledge, a transaction; beside them enqueue and append, for comparison.
+"""A closed-loop load of operations that take several requests: see `bench.operations`.
 
 A number of operations is under way at a time, spread evenly over the partitions. Each talks to the
-leader of its partition, over one connection to each node, and the next one begins when it ends.
+leader of its partition, or to a node like any other, over one connection to each node, and the next
+one begins when it ends.
 """
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from random import Random
 from typing import NamedTuple, TypeAlias, cast
 
-from bench.load import Sample
+from bench.frames import NAMESPACE, fresh_names
+from bench.window import Sample, Window, measure
 from flo.wire.connection import ClientConnection
-from flo.wire.group_messages import GroupAck, GroupRead
-from flo.wire.kv_messages import TxnBegin, TxnBegun, TxnCommit
-from flo.wire.messages import Body, KvPut, Result
-from flo.wire.queue_messages import (
-    QueueAck,
-    QueueDequeue,
-    QueueEnqueue,
-    QueueEnqueueBatch,
-    QueueItem,
-    QueueMessages,
-)
+from flo.wire.messages import Body, Result
 from flo.wire.routing import partition_of
 from flo.wire.status import Refusal
-from flo.wire.stream_messages import Records, StreamAppend, StreamItem
 
-Dialogue: TypeAlias = Generator[Body, Result, None]
-"""One operation: it yields requests, and is sent their answers."""
+Dialogue: TypeAlias = Generator[tuple[Body, ...], tuple[Result, ...], None]
+"""One operation: it yields requests that leave together, and is sent their answers."""
 
-NAMESPACE = b"bench"
-_GROUP, _CONSUMER = b"group", b"consumer"
-_LEASE_MS = 300_000
-_TXN_WRITES, _TXN_KEYS = 3, 10_000
 _STOCK_BATCH, _STOCK_BATCH_BYTES, _STOCK_OUTSTANDING = 1_000, 256 << 10, 4
+_STOCK_BYTES = 8 << 20
+"""Outstanding: what is large must not be so much that it is refused."""
+_STOCK_TRIES, _STOCK_PAUSE_S = 60, 0.5
 
 
 class RanDryError(Exception):
@@ -48,63 +35,12 @@ class RanDryError(Exception):
 class Operation(NamedTuple):
     """One kind of operation."""
 
-    begin: Callable[[bytes, bytes], Dialogue]
-    """With the name of a queue, stream or routing key, and a payload."""
+    begin: Callable[[bytes, bytes], Iterator[Dialogue]]
+    """One after the other, with the name of a queue, stream or routing key, and a payload."""
     fill: Callable[[bytes, bytes, int], Body] | None = None
     """The request that puts so many payloads there before, to be taken."""
     size: int = 1
     """How many each operation takes."""
-
-
-def _enqueue(name: bytes, payload: bytes) -> Dialogue:
-    yield QueueEnqueue(NAMESPACE, name, payload)
-
-
-def _append(name: bytes, payload: bytes) -> Dialogue:
-    yield StreamAppend(NAMESPACE, name, (StreamItem(payload),))
-
-
-def _dequeue(size: int, name: bytes, _payload: bytes) -> Dialogue:
-    answer = yield QueueDequeue(NAMESPACE, name, size, 0, _LEASE_MS)
-    taken = cast(QueueMessages, answer).messages
-    if not taken:
-        raise RanDryError
-    yield QueueAck(NAMESPACE, name, tuple(message.sequence for message in taken))
-
-
-def _group(size: int, name: bytes, _payload: bytes) -> Dialogue:
-    answer = yield GroupRead(NAMESPACE, name, _GROUP, _CONSUMER, size)
-    taken = cast(Records, answer).records
-    if not taken:
-        raise RanDryError
-    yield GroupAck(NAMESPACE, name, _GROUP, _CONSUMER, tuple(record.id for record in taken))
-
-
-def _transaction(rng: Random, name: bytes, payload: bytes) -> Dialogue:
-    txn = cast(TxnBegun, (yield TxnBegin(NAMESPACE, name))).txn
-    for number in rng.sample(range(_TXN_KEYS), _TXN_WRITES):
-        yield KvPut(NAMESPACE, b"%s%d" % (name, number), payload, txn=txn)
-    yield TxnCommit(NAMESPACE, name, txn)
-
-
-def _messages(name: bytes, payload: bytes, count: int) -> Body:
-    return QueueEnqueueBatch(NAMESPACE, name, (QueueItem(payload),) * count)
-
-
-def _records(name: bytes, payload: bytes, count: int) -> Body:
-    return StreamAppend(NAMESPACE, name, (StreamItem(payload),) * count)
-
-
-OPERATIONS = {
-    "enqueue": Operation(_enqueue),
-    "dequeue": Operation(partial(_dequeue, 1), _messages),
-    "dequeue10": Operation(partial(_dequeue, 10), _messages, 10),
-    "append": Operation(_append),
-    "group": Operation(partial(_group, 1), _records),
-    "group10": Operation(partial(_group, 10), _records, 10),
-    "txn3": Operation(partial(_transaction, Random(1))),
-}
-"""By name. Those of queues and groups take what was put there before, and acknowledge it."""
 
 
 class Talk(asyncio.Protocol):
@@ -114,7 +50,8 @@ class Talk(asyncio.Protocol):
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends, with an error, when this connection is of no more use."""
         self._codec = ClientConnection()
-        self._waiting: dict[int, Slot] = {}
+        self._waiting: dict[int, tuple[Slot, int]] = {}
+        """Whose request it is, and which of those that left together."""
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -128,8 +65,8 @@ class Talk(asyncio.Protocol):
         frames: list[bytes] = []
         try:
             for answer in self._codec.receive(data):
-                slot = self._waiting.pop(answer.request_id)
-                self._request(slot, slot.go_on(answer.result), frames)
+                slot, place = self._waiting.pop(answer.request_id)
+                self._request(slot, slot.go_on(place, answer.result), frames)
         except RanDryError as error:
             if not self.failed.done():
                 self.failed.set_exception(error)
@@ -144,15 +81,15 @@ class Talk(asyncio.Protocol):
         self.failed.cancel()
         self._transport.close()
 
-    def _request(self, slot: "Slot", body: Body | None, frames: list[bytes]) -> None:
-        if body is not None:
+    def _request(self, slot: "Slot", bodies: tuple[Body, ...], frames: list[bytes]) -> None:
+        for place, body in enumerate(bodies):
             number, frame = self._codec.request(body)
-            self._waiting[number] = slot
+            self._waiting[number] = slot, place
             frames.append(frame)
 
 
 class Slot:
-    """One operation after the other, until there are no more; `None` then."""
+    """One operation after the other, until there are no more: nothing is to be sent then."""
 
     def __init__(self, dialogues: Iterator[Dialogue], sample: Sample) -> None:
         self.ended = False
@@ -160,26 +97,39 @@ class Slot:
         self._sample = sample
         self._current: Dialogue
         self._begun = 0.0
+        self._answers: dict[int, Result | Refusal] = {}
+        self._expected = 0
 
-    def begin(self) -> Body | None:
+    def begin(self) -> tuple[Body, ...]:
         current = next(self._dialogues, None)
         if current is None:
             self.ended = True
-            return None
+            return ()
         self._current = current
         self._begun = time.perf_counter()
-        return next(current)
+        return self._sent(next(current))
 
-    def go_on(self, result: Result | Refusal) -> Body | None:
-        if isinstance(result, Refusal):
+    def go_on(self, place: int, result: Result | Refusal) -> tuple[Body, ...]:
+        """What to send after the answer to one of the requests that left last."""
+        self._answers[place] = result
+        if len(self._answers) < self._expected:
+            return ()
+        results = [self._answers[each] for each in range(self._expected)]
+        succeeded = tuple(each for each in results if not isinstance(each, Refusal))
+        if len(succeeded) < len(results):
             self._sample.errors += 1
             self._current.close()
             return self.begin()
         try:
-            return self._current.send(result)
+            return self._sent(self._current.send(succeeded))
         except StopIteration:
             self._sample.latencies.append(time.perf_counter() - self._begun)
             return self.begin()
+
+    def _sent(self, bodies: tuple[Body, ...]) -> tuple[Body, ...]:
+        self._answers.clear()
+        self._expected = len(bodies)
+        return bodies
 
 
 class Stage(NamedTuple):
@@ -189,6 +139,8 @@ class Stage(NamedTuple):
     leaders: dict[int, int]
     """Partition to node."""
     payload: bytes
+    spread: bool = False
+    """Operations go to all nodes alike, not to leaders."""
 
 
 async def run_dialogues(
@@ -197,70 +149,71 @@ async def run_dialogues(
     *,
     outstanding: int,
     stock: int,
-    window_s: tuple[float, float],
+    window: Window,
     cpu_seconds: Callable[[], float],
 ) -> Sample:
-    """Keeps `outstanding` operations under way for a warm-up and a measured window.
+    """Keeps `outstanding` operations under way for the window.
 
     `stock` payloads are put there before, for what takes. Raises RanDryError when that was not
     enough.
     """
-    names = _names(len(stage.leaders))[:outstanding]
+    names = fresh_names(len(stage.leaders))[:outstanding]
     if operation.fill is not None:
         await _fill(stage, operation, names, stock)
     sample = Sample()
     async with connected(stage) as talks:
+        everywhere = list(talks.values())
         for number in range(outstanding):
             name = names[number % len(names)]
-            dialogues = map(
-                operation.begin, itertools.repeat(name), itertools.repeat(stage.payload)
-            )
-            talks[_leader(stage, name)].begin(Slot(dialogues, sample))
-        warmup_s, seconds = window_s
-        await watch(talks, warmup_s)
-        sample.latencies.clear()
-        sample.errors = 0
-        begun, cpu = time.perf_counter(), cpu_seconds()
-        await watch(talks, seconds)
-        elapsed, used = time.perf_counter() - begun, cpu_seconds() - cpu
-        return Sample(elapsed, used, sample.latencies[:], sample.errors)
+            dialogues = operation.begin(name, stage.payload)
+            talk = talks[_leader(stage, name)]
+            if stage.spread:
+                # One further in each round: every name is talked of at every node.
+                talk = everywhere[(number + number // len(names)) % len(everywhere)]
+            talk.begin(Slot(dialogues, sample))
+        return await measure(sample, window, cpu_seconds, partial(watch, talks))
 
 
 async def _fill(stage: Stage, operation: Operation, names: list[bytes], stock: int) -> None:
+    """Refused batches are tried again: large ones fill a log faster than it is let go."""
+    count = min(_STOCK_BATCH, _STOCK_BATCH_BYTES // max(1, len(stage.payload)))
+    missing = -(-stock // count)
+    async with connected(stage) as talks:
+        for _ in range(_STOCK_TRIES):
+            missing = await _put(stage, talks, operation, names, batches=missing, count=count)
+            if not missing:
+                return
+            await watch(talks, _STOCK_PAUSE_S)
+    raise RuntimeError(f"{missing} batches were refused before the measurement: give less --keys")
+
+
+async def _put(
+    stage: Stage,
+    talks: dict[int, Talk],
+    operation: Operation,
+    names: list[bytes],
+    *,
+    batches: int,
+    count: int,
+) -> int:
+    """So many batches, evenly; returns how many were refused."""
     fill = operation.fill
     assert fill is not None
-    count = min(_STOCK_BATCH, _STOCK_BATCH_BYTES // max(1, len(stage.payload)))
 
     def one(name: bytes) -> Dialogue:
-        yield fill(name, stage.payload, count)
+        yield (fill(name, stage.payload, count),)
 
+    at_once = _STOCK_BYTES // (len(names) * count * max(1, len(stage.payload)))
     sample = Sample()
     slots: list[Slot] = []
-    async with connected(stage) as talks:
-        for name in names:
-            batches = iter([one(name) for _ in range(-(-stock // (len(names) * count)))])
-            for _ in range(_STOCK_OUTSTANDING):
-                slots.append(Slot(batches, sample))
-                talks[_leader(stage, name)].begin(slots[-1])
-        while not all(slot.ended for slot in slots):
-            await watch(talks, 0.01)
-    if sample.errors:
-        raise RuntimeError(f"{sample.errors} batches were refused before the measurement")
-
-
-_runs = itertools.count()
-
-
-def _names(partitions: int) -> list[bytes]:
-    """One for each partition, and new ones each time: nothing is left there from before."""
-    run = next(_runs)
-    found: dict[int, bytes] = {}
-    for number in itertools.count():
-        name = b"{bench-%d-%d}" % (run, number)
-        found.setdefault(partition_of(NAMESPACE, name, partitions), name)
-        if len(found) == partitions:
-            break
-    return [found[partition] for partition in sorted(found)]
+    for name in names:
+        dialogues = iter([one(name) for _ in range(-(-batches // len(names)))])
+        for _ in range(max(1, min(at_once, _STOCK_OUTSTANDING))):
+            slots.append(Slot(dialogues, sample))
+            talks[_leader(stage, name)].begin(slots[-1])
+    while not all(slot.ended for slot in slots):
+        await watch(talks, 0.01)
+    return sample.errors
 
 
 def _leader(stage: Stage, name: bytes) -> int:
@@ -269,11 +222,11 @@ def _leader(stage: Stage, name: bytes) -> int:
 
 @asynccontextmanager
 async def connected(stage: Stage) -> AsyncGenerator[dict[int, Talk]]:
-    """A connection to each node that leads."""
+    """A connection to each node that operations talk to, or that leads."""
     loop = asyncio.get_running_loop()
     talks: dict[int, Talk] = {}
     try:
-        for node in sorted(set(stage.leaders.values())):
+        for node in sorted(stage.addresses if stage.spread else set(stage.leaders.values())):
             _, talks[node] = await loop.create_connection(Talk, *stage.addresses[node])
         yield talks
     finally:

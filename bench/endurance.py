@@ -5,6 +5,7 @@ throughput, latency, each node's memory, and its disk by what it is for.
 """
 
 import asyncio
+import itertools
 import time
 from pathlib import Path
 from random import Random
@@ -120,12 +121,9 @@ async def _load(
     leaders = await leaders_of(cluster)
     connections: list[LoadConnection] = []
     for partition, frames in puts.frames.items():
-
-        def next_frame(frames: list[bytes] = frames) -> bytes:
-            return rng.choice(frames)
-
         address = cluster.addresses[leaders[partition]]
-        connections.append(await connect_load(address, next_frame, sample))
+        any_order = itertools.cycle(rng.sample(frames, len(frames)))
+        connections.append(await connect_load(address, any_order, sample))
     for connection in connections:
         connection.start(max(1, outstanding // len(connections)))
     return connections

@@ -9,7 +9,9 @@ import asyncio
 import itertools
 import statistics
 import time
+from collections.abc import Iterator
 from functools import partial
+from typing import TypedDict
 
 from bench.cluster_view import leaders_of, until_balanced
 from bench.load import LoadConnection, Sample, Workload
@@ -28,10 +30,12 @@ class _Writer:
         self.sample = Sample()
         self._running = True
 
-    def next_frame(self) -> bytes | None:
-        if len(self.sample.latencies) > len(self.acknowledged):
-            self.acknowledged.append(time.perf_counter())
-        return self._frame if self._running else None
+    def frames(self) -> Iterator[bytes]:
+        """The next one is asked for when the one before was answered."""
+        while self._running:
+            yield self._frame
+            if len(self.sample.latencies) > len(self.acknowledged):
+                self.acknowledged.append(time.perf_counter())
 
     def stop(self) -> None:
         self._running = False
@@ -45,19 +49,30 @@ class _Writer:
         return max((b - a for a, b in itertools.pairwise(times)), default=None)
 
 
-async def run_failover(cluster: LocalCluster, trials: int) -> None:
-    """Prints each trial, then median and maximum, in seconds."""
-    values: list[float] = []
+class Trial(TypedDict):
+    """One kill."""
+
+    node: int
+    led: int
+    """So many partitions had no leader."""
+    gap_s: float
+
+
+async def run_failover(cluster: LocalCluster, trials: int) -> list[Trial]:
+    """Prints and returns each trial; then median and maximum, in seconds."""
+    rows: list[Trial] = []
     for trial in range(trials):
         await until_balanced(cluster)
         victim = sorted(cluster.client_ports)[trial % len(cluster.client_ports)]
         value, led = await _trial(cluster, victim)
-        values.append(value)
+        rows.append({"node": victim, "led": led, "gap_s": round(value, 3)})
         print(
             f"trial {trial + 1}: node {victim} led {led} partitions, gap {value:.3f} s", flush=True
         )
         cluster.start(victim)
+    values = [row["gap_s"] for row in rows]
     print(f"median {statistics.median(values):.3f} s, maximum {max(values):.3f} s")
+    return rows
 
 
 async def _trial(cluster: LocalCluster, victim: int) -> tuple[float, int]:
@@ -69,7 +84,7 @@ async def _trial(cluster: LocalCluster, victim: int) -> tuple[float, int]:
     writers = [_Writer(frames[partition][0]) for partition in led]
     connections: list[LoadConnection] = []
     for writer in writers:
-        make = partial(LoadConnection, writer.next_frame, writer.sample)
+        make = partial(LoadConnection, writer.frames(), writer.sample)
         _, protocol = await loop.create_connection(
             make, "127.0.0.1", cluster.client_ports[survivor]
         )

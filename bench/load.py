@@ -9,83 +9,37 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from struct import Struct
 from typing import TYPE_CHECKING, cast
 
-from flo.wire.connection import encode_request
-from flo.wire.messages import KvGet, KvPut
-from flo.wire.registry import OP_OF_REQUEST
-from flo.wire.routing import partition_of
+from bench.frames import Workload
+from bench.window import Sample, Window, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = [
+    "LoadConnection",
+    "Sample",
+    "Window",
+    "Workload",
+    "close_load",
+    "connect_load",
+    "preload",
+    "run_load",
+    "shares",
+    "split_answers",
+]
 
 _HEADER_BYTES = 32
 _LENGTH = Struct("<I")
 _LENGTH_AT, _STATUS_AT = 4, 21
 _OK = 0
-_NAMESPACE = b"bench"
 _PRELOAD_OUTSTANDING = 768
 _PRELOAD_BYTES = 8 << 20
 """Outstanding: what is large must not wait until it is refused."""
-
-
-@dataclass
-class Sample:
-    """What one measured window saw; latencies in seconds, of what succeeded."""
-
-    seconds: float = 0.0
-    server_cpu_s: float = 0.0
-    latencies: list[float] = field(default_factory=list[float])
-    errors: int = 0
-
-    @property
-    def per_second(self) -> float:
-        return len(self.latencies) / self.seconds
-
-    def percentile_ms(self, percent: float) -> float:
-        """0 when nothing was answered."""
-        ordered = sorted(self.latencies)
-        if not ordered:
-            return 0.0
-        return 1000 * ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
-
-
-@dataclass(frozen=True)
-class Workload:
-    """Encoded requests by partition, so that each can be sent to its leader."""
-
-    frames: dict[int, list[bytes]]
-
-    @classmethod
-    def puts(cls, *, keys: int, value_bytes: int, partitions: int) -> "Workload":
-        value = bytes(Random(1).randbytes(value_bytes))
-        return cls._encode(partitions, [KvPut(_NAMESPACE, key, value) for key in _keys(keys)])
-
-    @classmethod
-    def gets(cls, *, keys: int, partitions: int) -> "Workload":
-        return cls._encode(partitions, [KvGet(_NAMESPACE, key) for key in _keys(keys)])
-
-    def some(self, keys: int) -> "Workload":
-        """About as many of its requests, from everywhere among them."""
-        total = sum(map(len, self.frames.values()))
-        step = max(1, total // keys)
-        return Workload({number: frames[::step] for number, frames in self.frames.items()})
-
-    @classmethod
-    def _encode(cls, partitions: int, bodies: "list[KvPut] | list[KvGet]") -> "Workload":
-        frames: dict[int, list[bytes]] = {number: [] for number in range(partitions)}
-        for body in bodies:
-            partition = partition_of(body.namespace, body.key, partitions)
-            frames[partition].append(encode_request(1, 1, OP_OF_REQUEST[type(body)], body))
-        return cls(frames)
-
-
-def _keys(count: int) -> list[bytes]:
-    return [b"key-%012d" % number for number in range(count)]
 
 
 def split_answers(data: bytes) -> tuple[list[bool], bytes]:
@@ -102,10 +56,10 @@ def split_answers(data: bytes) -> tuple[list[bool], bytes]:
 
 
 class LoadConnection(asyncio.Protocol):
-    """One connection with a fixed number of requests outstanding."""
+    """One connection with a fixed number of requests outstanding, as long as there are frames."""
 
-    def __init__(self, next_frame: "Callable[[], bytes | None]", sample: Sample) -> None:
-        self._next_frame = next_frame
+    def __init__(self, frames: "Iterator[bytes]", sample: Sample) -> None:
+        self._frames = frames
         self._sample = sample
         self._sent: deque[float] = deque()
         self._rest = b""
@@ -138,12 +92,7 @@ class LoadConnection(asyncio.Protocol):
         self._send(len(succeeded))
 
     def _send(self, count: int) -> None:
-        frames: list[bytes] = []
-        for _ in range(count):
-            frame = self._next_frame()
-            if frame is None:
-                break
-            frames.append(frame)
+        frames = list(itertools.islice(self._frames, count))
         if frames:
             self._sent.extend([time.perf_counter()] * len(frames))
             self._transport.write(b"".join(frames))
@@ -155,44 +104,35 @@ async def run_load(
     *,
     leaders: dict[int, int] | None,
     outstanding: int,
-    seconds: float,
-    warmup_s: float,
+    window: Window,
     cpu_seconds: "Callable[[], float]",
 ) -> Sample:
-    """Keeps `outstanding` requests under way for `seconds`.
+    """Keeps `outstanding` requests under way for the window.
 
-    `cpu_seconds` is read at both ends of the window. `leaders` maps partitions to the node to
-    send to; without it every node gets any key.
+    `cpu_seconds` tells the CPU time of the servers so far. `leaders` maps partitions to the node to
+    send to; without it every node gets any key. ConnectionError when a node closes its connection.
     """
     rng = Random(outstanding)
     sample = Sample()
-    running = True
-    shares = _shares(list(addresses), leaders, outstanding)
     connections: list[tuple[LoadConnection, int]] = []
-    for node, share in shares.items():
-        frames = _frames_of(workload, node, leaders)
+    try:
+        for node, share in shares(workload, list(addresses), leaders, outstanding).items():
+            frames = _frames_of(workload, node, leaders)
+            rng.shuffle(frames)
+            connection = await connect_load(addresses[node], itertools.cycle(frames), sample)
+            connections.append((connection, share))
+        for connection, share in connections:
+            connection.start(share)
+        pause = partial(_pause, [connection.lost for connection, _ in connections])
+        return await measure(sample, window, cpu_seconds, pause)
+    finally:
+        await close_load([connection for connection, _ in connections])
 
-        def next_frame(frames: list[bytes] = frames) -> bytes | None:
-            return rng.choice(frames) if running else None
 
-        connection = await connect_load(addresses[node], next_frame, sample)
-        connections.append((connection, share))
-    for connection, share in connections:
-        connection.start(share)
-    await asyncio.sleep(warmup_s)
-    sample.latencies.clear()
-    sample.errors = 0
-    begun, cpu = time.perf_counter(), cpu_seconds()
-    await asyncio.sleep(seconds)
-    measured = Sample(
-        time.perf_counter() - begun,
-        cpu_seconds() - cpu,
-        sample.latencies[:],
-        sample.errors,
-    )
-    running = False
-    await close_load([connection for connection, _ in connections])
-    return measured
+async def _pause(lost: "list[asyncio.Future[None]]", seconds: float) -> None:
+    ended, _ = await asyncio.wait(lost, timeout=seconds, return_when="FIRST_COMPLETED")
+    if ended:
+        raise ConnectionError("a node has closed its connection")
 
 
 async def preload(
@@ -216,9 +156,7 @@ async def preload(
         own = len(frames) if count is None else count // len(workload.frames)
         total += own
         rest = itertools.islice(itertools.cycle(frames), own)
-        connection = await connect_load(
-            addresses[leaders[partition]], partial(next, rest, None), sample
-        )
+        connection = await connect_load(addresses[leaders[partition]], rest, sample)
         connection.start(each)
         connections.append(connection)
     while len(sample.latencies) < total:
@@ -229,11 +167,11 @@ async def preload(
 
 
 async def connect_load(
-    address: tuple[str, int], next_frame: "Callable[[], bytes | None]", sample: Sample
+    address: tuple[str, int], frames: "Iterator[bytes]", sample: Sample
 ) -> LoadConnection:
     """A connection that sends nothing before its `start`."""
     loop = asyncio.get_running_loop()
-    make = partial(LoadConnection, next_frame, sample)
+    make = partial(LoadConnection, frames, sample)
     _, connection = await loop.create_connection(make, *address)
     return connection
 
@@ -245,17 +183,21 @@ async def close_load(connections: "Iterable[LoadConnection]") -> None:
     await asyncio.gather(*(connection.lost for connection in connections))
 
 
-def _shares(nodes: list[int], leaders: dict[int, int] | None, outstanding: int) -> dict[int, int]:
-    """How many of the outstanding requests each node gets: by the partitions it leads."""
+def shares(
+    workload: Workload, nodes: list[int], leaders: dict[int, int] | None, outstanding: int
+) -> dict[int, int]:
+    """How many of the outstanding requests each node gets: by how many frames are meant for it."""
     weights = dict.fromkeys(nodes, 1)
     if leaders is not None:
-        weights = {node: sum(leader == node for leader in leaders.values()) for node in nodes}
+        weights = dict.fromkeys(nodes, 0)
+        for partition, frames in workload.frames.items():
+            weights[leaders[partition]] += len(frames)
     order = sorted((node for node in nodes if weights[node]), key=lambda node: -weights[node])
     total = sum(weights[node] for node in order)
-    shares = {node: outstanding * weights[node] // total for node in order}
-    for place in range(outstanding - sum(shares.values())):
-        shares[order[place % len(order)]] += 1
-    return {node: share for node, share in shares.items() if share}
+    found = {node: outstanding * weights[node] // total for node in order}
+    for place in range(outstanding - sum(found.values())):
+        found[order[place % len(order)]] += 1
+    return {node: share for node, share in found.items() if share}
 
 
 def _frames_of(workload: Workload, node: int, leaders: dict[int, int] | None) -> list[bytes]:

@@ -2,12 +2,17 @@
 
 import importlib.util
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bench.endurance import Second
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Column = Literal["private_mib", "heap_mib", "log_mb", "state_mb", "snapshots_mb"]
 
@@ -28,26 +33,36 @@ def check_can_draw() -> None:
         )
 
 
-def draw(rows: Sequence[Second], path: Path) -> None:
-    """Writes the kind of picture that the name of `path` ends in, as .svg or .png.
+@contextmanager
+def picture(path: Path, inches: tuple[float, float]) -> "Generator[Figure]":
+    """A figure that is written when it has been drawn, as what the name of `path` ends in.
 
     Raises CannotDrawError.
     """
     check_can_draw()
     # Late: it is an optional library.
     import matplotlib
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    groups = _put_together(rows)
-    minutes = [group[-1]["at_s"] / 60 for group in groups]
-
-    def line(axes: Axes, label: str, value: Callable[[Sequence[Second]], float]) -> None:
-        axes.plot(minutes, [value(group) for group in groups], label=label, linewidth=1)
 
     # Text stays text, and the same rows give the same file.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "flo"}):
-        figure = Figure(figsize=_INCHES, layout="constrained")
+        figure = Figure(figsize=inches, layout="constrained")
+        yield figure
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def draw(rows: Sequence[Second], path: Path) -> None:
+    """Writes the kind of picture that the name of `path` ends in, as .svg or .png.
+
+    Raises CannotDrawError.
+    """
+    groups = _put_together(rows)
+    minutes = [group[-1]["at_s"] / 60 for group in groups]
+
+    def line(axes: "Axes", label: str, value: Callable[[Sequence[Second]], float]) -> None:
+        axes.plot(minutes, [value(group) for group in groups], label=label, linewidth=1)
+
+    with picture(path, _INCHES) as figure:
         throughput, latency, memory, disk = figure.subplots(4, 1, sharex=True)
         line(throughput, "puts/s", _mean(lambda row: row["puts_s"]))
         line(latency, "p50", _mean(lambda row: row["p50_ms"]))
@@ -73,7 +88,6 @@ def draw(rows: Sequence[Second], path: Path) -> None:
             if axes is not latency:
                 axes.set_ylim(bottom=0)
         disk.set_xlabel("minutes")
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _put_together(rows: Sequence[Second]) -> list[Sequence[Second]]:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import TypedDict, cast
 
 from bench.cluster_view import leaders_of, wait_until_led
-from bench.dialogues import NAMESPACE, Dialogue, RanDryError, Slot, Stage, Talk, connected, watch
-from bench.load import Sample
+from bench.dialogues import Dialogue, RanDryError, Slot, Stage, Talk, connected, watch
+from bench.frames import NAMESPACE
 from bench.measured_cluster import MeasuredCluster
+from bench.window import Sample
 from flo import FloClient
 from flo.wire.queue_messages import (
     QueueAck,
@@ -203,7 +204,7 @@ def _leader(stage: Stage, length: int) -> int:
 
 
 def _put(name: bytes, payload: bytes, count: int) -> Dialogue:
-    yield QueueEnqueueBatch(NAMESPACE, name, (QueueItem(payload),) * count)
+    yield (QueueEnqueueBatch(NAMESPACE, name, (QueueItem(payload),) * count),)
 
 
 def _takes(seen: _Pass, size: int, name: bytes) -> Iterator[Dialogue]:
@@ -212,12 +213,12 @@ def _takes(seen: _Pass, size: int, name: bytes) -> Iterator[Dialogue]:
 
 
 def _take(seen: _Pass, size: int, name: bytes) -> Dialogue:
-    answer = yield QueueDequeue(NAMESPACE, name, size, 0, _LEASE_MS)
+    (answer,) = yield (QueueDequeue(NAMESPACE, name, size, 0, _LEASE_MS),)
     taken = cast(QueueMessages, answer).messages
     if not taken:
         raise RanDryError
     seen.taken += len(taken)
-    yield QueueAck(NAMESPACE, name, tuple(message.sequence for message in taken))
+    yield (QueueAck(NAMESPACE, name, tuple(message.sequence for message in taken)),)
 
 
 async def _feed(talk: Talk, payload: bytes, name: bytes, seen: _Pass) -> None:

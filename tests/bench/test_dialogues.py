@@ -1,13 +1,14 @@
-"""Short loads of each kind of operation against a real cluster."""
+"""Short loads of operations of several requests against a real cluster."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from bench.cluster_view import leaders_of, wait_until_led
-from bench.dialogues import OPERATIONS, RanDryError, Stage, run_dialogues
-from bench.load import Sample
+from bench.dialogues import RanDryError, Stage, run_dialogues
 from bench.measured_cluster import MeasuredCluster
+from bench.operations import OPERATIONS
+from bench.window import Sample, Window
 from flo import FloClient
 from flo.wire.routing import partition_of
 
@@ -30,7 +31,7 @@ async def run(
         OPERATIONS[name],
         outstanding=4,
         stock=stock,
-        window_s=(0.0, seconds),
+        window=Window(seconds, warmup_s=0.0),
         cpu_seconds=cluster.cpu_seconds,
     )
 
@@ -50,7 +51,7 @@ async def test_all_partitions_take_part(cluster: MeasuredCluster) -> None:
         before = {queue.name for queue in (await client.queue.list()).queues}
         found: set[int] = set()
         while len(found) < PARTITIONS:
-            await run(cluster, "enqueue")
+            await run(cluster, "dequeue")
             names = {queue.name for queue in (await client.queue.list()).queues} - before
             found = {partition_of(b"bench", name.encode(), PARTITIONS) for name in names}
 

@@ -31,6 +31,8 @@ class Link:
         self.leftovers: deque[bytes] = deque()
         """In flight when the connection broke; an old socket may still deliver them."""
         self.unsent: list[bytes] = []
+        self.writes = 0
+        """How often its sender wrote: a frame each."""
 
     def leave_over(self) -> None:
         """What is in flight may come late, or never.
@@ -102,6 +104,7 @@ class NodeNetwork:
     def _put(self, link: Link, messages: Sequence[bytes]) -> None:
         if not link.up:
             return
+        link.writes += 1
         if link.cut:
             self._world.faults["message lost"] += len(messages)
         else:

@@ -1,6 +1,7 @@
 """One simulated node, put together as `cluster.node.NodeCore` does it, without its sockets."""
 
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
     from cluster.calls import Call
     from cluster.router import DoneCallback
+    from cluster.state.store import Store
+    from cluster.storage.files import Storage
     from cluster.storage.group_log import GroupLog
     from flo.wire.connection import Request
     from tests.simulation.world import World
@@ -53,6 +56,31 @@ TRANSFER = TransferConfig(piece_bytes=500, window_bytes=1500)
 REQUEST_TIMEOUT_MS = 1_500
 
 
+def _files(files: "Storage") -> "Storage":
+    return files
+
+
+def _state(store: "Store") -> "Store":
+    return store
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What nodes are made of. The defaults make rare things common."""
+
+    limits: Limits = LIMITS
+    wal: WalConfig = WAL
+    message_bytes: int = 200
+    window_bytes: int = 600
+    files: "Callable[[Storage], Storage]" = _files
+    """What the log sees of its disk: to look at what it does."""
+    state: "Callable[[Store], Store]" = _state
+    """What a replica sees of its store."""
+
+
+RARE_THINGS = Setup()
+
+
 def address_of(node_id: NodeId) -> str:
     """Where the clients of a node would connect."""
     return f"127.0.0.1:{9000 + node_id}"
@@ -63,6 +91,7 @@ class SimNode:
 
     def __init__(self, world: "World", node_id: NodeId) -> None:
         self.world = world
+        self.setup = world.setup
         self.node_id = node_id
         self.rng = Random(world.rng.getrandbits(48))
         self.clock = NodeClock(world.clock)
@@ -117,10 +146,10 @@ class SimNode:
         self.failure = None
         self.executor = StepExecutor()
         self.snapshot_executor = StepExecutor()
-        self.wal = Wal.open(self.storage, WAL)
+        self.wal = Wal.open(self.setup.files(self.storage), self.setup.wal)
         self.replicas: dict[int, Replica] = {}
         for number in self.numbers:
-            replica = self.replicas[number] = Replica(self.stores[number], StateMachine())
+            replica = self.replicas[number] = self._replica(number)
             latest = self.all_snapshots[number].latest
             if restore_point(self.wal, number, latest, replica.applied_index):
                 self.reopen_from_snapshot(number)
@@ -131,10 +160,13 @@ class SimNode:
         for partition in self.partitions.values():
             self.turns.request(partition)
 
+    def _replica(self, number: int) -> Replica:
+        return Replica(self.setup.state(self.stores[number]), StateMachine())
+
     def _assemble(self) -> None:
         self.handler = NodePeerHandler(self.directory, self.clock)
         self.pauses = Pauses(self.clock, pause_s=5 * TICK_S)
-        self.room = Room(LIMITS.calls_bytes_max)
+        self.room = Room(self.setup.limits.calls_bytes_max)
         self.turns = Turns(
             wal=self.wal,
             network=self.network,
@@ -176,7 +208,7 @@ class SimNode:
             forwarding=self.forwarding,
             clock=self.clock,
             rng=self.rng,
-            limits=LIMITS,
+            limits=self.setup.limits,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             request_turn=self.turns.request,
         )
@@ -205,7 +237,7 @@ class SimNode:
             cursors=ScanCursors(self.node_id, self.clock, self.rng),
             describe=describe,
             rng=self.rng,
-            limits=LIMITS,
+            limits=self.setup.limits,
         )
 
     def _partition(self, number: int) -> Partition:
@@ -216,8 +248,8 @@ class SimNode:
                 number,
                 self.node_id,
                 self.world.founding.replicas[number],
-                message_bytes=200,
-                window_bytes=600,
+                message_bytes=self.setup.message_bytes,
+                window_bytes=self.setup.window_bytes,
             ),
             wal=self.wal,
             log=log,
@@ -234,7 +266,7 @@ class SimNode:
             replica=replica,
             snapshots=self.all_snapshots[number],
             clock=self.clock,
-            limits=LIMITS,
+            limits=self.setup.limits,
             has_room=self.network.has_room,
             transfer_config=TRANSFER,
             room=self.room,
@@ -272,7 +304,7 @@ class SimNode:
 
     def reopen_from_snapshot(self, partition: int) -> None:
         self.stores[partition] = self.all_snapshots[partition].restored()
-        self.replicas[partition] = Replica(self.stores[partition], StateMachine())
+        self.replicas[partition] = self._replica(partition)
 
     def replace(self, partition: int) -> None:
         self.world.faults["snapshot installed"] += 1

@@ -15,7 +15,7 @@ from cluster.storage.memory_files import Crash
 from cluster.storage.wal_errors import WalDamaged, WalFailed
 from tests.simulation.devices import PowerCut, SimClock, StepExecutor
 from tests.simulation.network import Link, is_forwarded, unpacked
-from tests.simulation.node import LOG_BYTES_MAX, TRANSFER, SimNode, address_of
+from tests.simulation.node import LOG_BYTES_MAX, RARE_THINGS, TRANSFER, Setup, SimNode, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +40,11 @@ class World:
         *,
         log_bytes_max: int = LOG_BYTES_MAX,
         replicas: tuple[tuple[NodeId, ...], ...] | None = None,
+        setup: Setup = RARE_THINGS,
     ) -> None:
         """`replicas`: the nodes of each partition; by default one partition on all nodes."""
         self.log_bytes_max = log_bytes_max
+        self.setup = setup
         self.faults: Counter[str] = Counter()
         """How often each kind of fault took effect."""
         self.on_crash: Callable[[NodeId], None] = _nothing
