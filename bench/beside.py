@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import uvloop
 
+from bench.calibration import calibrated
 from bench.cluster_view import wait_until_led
 from bench.dialogues import RanDryError
 from bench.measured_cluster import MeasuredCluster
@@ -110,7 +111,7 @@ class _Round:
         for case, samples in self.samples.items():
             doing(f"{self.system.name}: {case.operation}, {case.outstanding} outstanding")
             load = Load(case.outstanding, self._plan.window, self._plan.value_bytes)
-            samples.append(await cluster.sample(case.operation, load))
+            samples.append(await calibrated(cluster.sample(case.operation, load)))
 
     def rows(self) -> Iterator[tuple[Case, Row]]:
         """Of what was measured at least once."""

@@ -5,10 +5,11 @@ memory, caches and the price of system calls differ in their own ways.
 """
 
 import time
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Awaitable, Iterator
 from struct import Struct
 from zlib import crc32
+
+from bench.window import Sample
 
 _RECORDS = 200_000
 _KEYS = 512
@@ -28,10 +29,16 @@ def calibrate(repetitions: int = 5) -> float:
     return min(_measured() for _ in range(repetitions))
 
 
-@cache
-def unit_s() -> float:
-    """The same, measured once in this process: at its first call, which is better an idle time."""
-    return calibrate()
+async def calibrated(measuring: Awaitable[Sample]) -> Sample:
+    """A sample with the unit of its time, measured just before and after.
+
+    What neighbours on the same hardware take shows in no account of a virtual machine, and may
+    change from minute to minute.
+    """
+    before = calibrate(repetitions=1)
+    sample = await measuring
+    sample.unit_s = (before + calibrate(repetitions=1)) / 2
+    return sample
 
 
 def _measured() -> float:

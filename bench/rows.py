@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Literal, TypedDict
 
-from bench.calibration import unit_s
 from bench.window import Sample
 
 VALUE_BYTES = 128
@@ -33,7 +32,9 @@ class Row(TypedDict):
     server_cpu_s_per_kop: float
     """CPU seconds of all servers for 1,000 operations."""
     server_units_per_kop: float
-    """The same in calibration units of this machine: see `bench.calibration`."""
+    """The same in calibration units: see `bench.calibration`. 0 when they were not measured."""
+    unit_s: float
+    """CPU seconds of such a unit at that time."""
     client_cpu_s_per_kop: float
     """CPU seconds of the load generator."""
     other_cores: float
@@ -56,7 +57,6 @@ def row(
     def median(value: Callable[[Sample], float]) -> float:
         return statistics.median(map(value, samples))
 
-    server_cpu_s = median(lambda each: _per_kop(each, each.server_cpu_s))
     return {
         "system": system,
         "operation": operation,
@@ -68,8 +68,9 @@ def row(
         "p50_ms": round(median(lambda sample: sample.percentile_ms(50)), 3),
         "p99_ms": round(median(lambda sample: sample.percentile_ms(99)), 3),
         "errors": sum(sample.errors for sample in samples),
-        "server_cpu_s_per_kop": round(server_cpu_s, 5),
-        "server_units_per_kop": round(server_cpu_s / unit_s(), 3),
+        "server_cpu_s_per_kop": round(median(lambda each: _per_kop(each, each.server_cpu_s)), 5),
+        "server_units_per_kop": round(median(_units_per_kop), 3),
+        "unit_s": round(median(lambda sample: sample.unit_s), 3),
         "client_cpu_s_per_kop": round(median(lambda each: _per_kop(each, each.client_cpu_s)), 5),
         "other_cores": round(
             statistics.mean(sample.other_cpu_s / sample.seconds for sample in samples), 2
@@ -83,8 +84,7 @@ def title() -> str:
     return (
         f"{'system':<9} {'operation':<10} {'clients':<8} {'outstanding':>11} {'bytes':>6}"
         f" {'ops/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'errors':>6} {'server':>8}"
-        f" {'units':>7} {'client':>8} {'others':>7}"
-        f"   (CPU s per 1000; in units of {unit_s():.3f} s; cores)"
+        f" {'units':>7} {'unit s':>6} {'client':>8} {'others':>7}"
     )
 
 
@@ -94,9 +94,14 @@ def line(row: Row) -> str:
         f"{row['system']:<9} {row['operation']:<10} {row['clients']:<8} {row['outstanding']:>11}"
         f" {row['value_bytes']:>6} {row['ops_s']:>9,.0f} {row['p50_ms']:>8.2f}"
         f" {row['p99_ms']:>8.2f} {row['errors']:>6} {row['server_cpu_s_per_kop']:>8.3f}"
-        f" {row['server_units_per_kop']:>7.2f} {row['client_cpu_s_per_kop']:>8.3f}"
+        f" {row['server_units_per_kop']:>7.2f} {row['unit_s']:>6.2f}"
+        f" {row['client_cpu_s_per_kop']:>8.3f}"
         f" {row['other_cores']:>7.2f}"
     )
+
+
+def _units_per_kop(sample: Sample) -> float:
+    return _per_kop(sample, sample.server_cpu_s / sample.unit_s) if sample.unit_s else 0.0
 
 
 def _per_kop(sample: Sample, cpu_s: float) -> float:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from bench.calibration import calibrated
 from bench.cluster_view import wait_until_led
 from bench.measured_cluster import MeasuredCluster
 from bench.progress import Progress
@@ -68,5 +69,5 @@ async def _row(
             f"{operation} of {value_bytes} bytes, {clients}, {outstanding} outstanding,"
             f" repetition {number} of {plan.repetitions}"
         )
-        samples.append(await workbench.sample(target, plan.window))
+        samples.append(await calibrated(workbench.sample(target, plan.window)))
     return row("flo", operation, clients, outstanding, samples, value_bytes=value_bytes)

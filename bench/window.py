@@ -27,6 +27,8 @@ class Sample:
     """Of everything else on this machine."""
     by_second: list[int] = field(default_factory=list[int])
     """How many operations succeeded in each full second."""
+    unit_s: float = 0.0
+    """CPU seconds of a calibration unit at that time; 0 when it was not measured."""
 
     @property
     def per_second(self) -> float:

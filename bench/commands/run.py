@@ -91,9 +91,9 @@ def run(
 
     A closed loop with so many of them under way. A row says how many succeeded in a second, how
     long one took, and CPU seconds for 1,000 of them: of all nodes, and of the load generator, which
-    shares the machine with them. `units` is that of the nodes by a loop that is timed first, so
-    that machines compare. `others` is how many cores something else used meanwhile: figures of a
-    busy machine compare with nothing.
+    shares the machine with them. `units` is that of the nodes by a loop that is timed around each
+    repetition, so that machines and hours compare; `unit s` is what the loop took. `others` is how
+    many cores something else used meanwhile: figures of a busy machine compare with nothing.
     """
     plan = RunPlan(
         operations,
