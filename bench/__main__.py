@@ -7,6 +7,7 @@ from bench.commands.faults import endurance, failover, recovery
 from bench.commands.files import compare, plot
 from bench.commands.peers import peers
 from bench.commands.run import run
+from bench.commands.scaling import scaling
 from bench.counters import counters
 from flo.cli.groups import Group
 
@@ -39,6 +40,7 @@ for _command in (
     recovery,
     client_cost,
     queue_length,
+    scaling,
 ):
     main.add_command(_command)
 

@@ -25,6 +25,8 @@ class Replica(TypedDict):
     broken: str | None
     commit_index: int
     applied_index: int
+    commands: int
+    """Applied since its node started."""
 
 
 def ask(port: int, body: Body, timeout_s: float = 5.0) -> Result:

@@ -152,18 +152,21 @@ async def preload(
     longest = max(len(frame) for frames in workload.frames.values() for frame in frames)
     outstanding = min(_PRELOAD_OUTSTANDING, _PRELOAD_BYTES // longest)
     each = max(1, outstanding // len(workload.frames))
-    for partition, frames in workload.frames.items():
-        own = len(frames) if count is None else count // len(workload.frames)
-        total += own
-        rest = itertools.islice(itertools.cycle(frames), own)
-        connection = await connect_load(addresses[leaders[partition]], rest, sample)
-        connection.start(each)
-        connections.append(connection)
-    while len(sample.latencies) < total:
-        if sample.errors or any(connection.lost.done() for connection in connections):
-            raise RuntimeError(f"preloading failed: {sample.errors} of {total} requests refused")
-        await asyncio.sleep(0.05)
-    await close_load(connections)
+    try:
+        for partition, frames in workload.frames.items():
+            own = len(frames) if count is None else count // len(workload.frames)
+            total += own
+            rest = itertools.islice(itertools.cycle(frames), own)
+            connection = await connect_load(addresses[leaders[partition]], rest, sample)
+            connections.append(connection)
+            connection.start(each)
+        while len(sample.latencies) < total:
+            if sample.errors or any(connection.lost.done() for connection in connections):
+                refused = f"{sample.errors} of {total} requests refused"
+                raise RuntimeError(f"preloading failed: {refused}")
+            await asyncio.sleep(0.05)
+    finally:
+        await close_load(connections)
 
 
 async def connect_load(

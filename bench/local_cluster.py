@@ -122,11 +122,15 @@ class LocalCluster:
 
     def cpu_seconds(self) -> float:
         """CPU time of all nodes so far, user and system."""
-        total = 0.0
-        for process in self.processes.values():
+        return sum(self.cpu_seconds_by_node().values())
+
+    def cpu_seconds_by_node(self) -> dict[int, float]:
+        """CPU time of each node so far, user and system."""
+        found: dict[int, float] = {}
+        for node, process in self.processes.items():
             fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-            total += (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
-        return total
+            found[node] = (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
+        return found
 
     def private_mib(self) -> list[float]:
         """Private memory of each node, in MiB."""

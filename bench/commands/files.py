@@ -10,9 +10,11 @@ from bench.compare import comparison, differences, rows_of
 from bench.plot import draw
 from bench.plot_rows import draw_rows
 from bench.results import ResultsError, load
+from bench.scaling.picture import draw_points
 
 if TYPE_CHECKING:
     from bench.endurance import Second
+    from bench.scaling.points import Point
 
 _RESULTS = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -45,12 +47,14 @@ def compare(first: Path, second: Path) -> None:
 def plot(files: tuple[Path, ...], out: Path) -> None:
     """Draw what --json wrote.
 
-    Files of `run` and `peers` together, or one of `endurance`.
+    Files of `run` and `peers` together, or one of `endurance` or `scaling`.
     """
     try:
         loaded = [(path, load(path)) for path in files]
         if len(loaded) == 1 and loaded[0][1]["header"]["command"] == "endurance":
             draw(cast("list[Second]", loaded[0][1]["rows"]), out)
+        elif len(loaded) == 1 and loaded[0][1]["header"]["command"] == "scaling":
+            draw_points(cast("list[Point]", loaded[0][1]["rows"]), out)
         else:
             several = len(loaded) > 1
             draw_rows(

@@ -125,13 +125,18 @@ value_bytes_option = click.option(
 
 def cluster_options(command: _C) -> _C:
     """What `cluster_of` takes, and --json."""
+    command = place_options(command)
+    command = click.option(
+        "--partitions", type=click.IntRange(1, 256), default=8, metavar="N", help="1 to 256."
+    )(command)
+    return click.option(
+        "--nodes", type=click.IntRange(1, 9), default=3, metavar="N", help="Usually 1, 3 or 5."
+    )(command)
+
+
+def place_options(command: _C) -> _C:
+    """Those of `cluster_options` but the size of the cluster."""
     options = (
-        click.option(
-            "--nodes", type=click.IntRange(1, 9), default=3, metavar="N", help="Usually 1, 3 or 5."
-        ),
-        click.option(
-            "--partitions", type=click.IntRange(1, 256), default=8, metavar="N", help="1 to 256."
-        ),
         click.option(
             "--dir",
             "directory",

@@ -1,0 +1,1 @@
+"""How throughput, latency, memory and CPU time change with the size of things."""
