@@ -16,7 +16,9 @@ _FIGURES: dict[str, Callable[[Row], float]] = {
     "p50": lambda row: row["p50_ms"],
     "p99": lambda row: row["p99_ms"],
     "server CPU": lambda row: row["server_cpu_s_per_kop"],
+    "units": lambda row: row.get("server_units_per_kop", 0.0),
 }
+"""The last two say the same; the units take away how fast the machine was at that time."""
 _NEEDED = {
     *("system", "operation", "clients", "outstanding", "value_bytes", "ops_s", "ops_s_reps"),
     *("p50_ms", "p99_ms", "server_cpu_s_per_kop", "by_second"),
@@ -34,11 +36,11 @@ class Compared(NamedTuple):
     second: Row
 
     def ratios(self) -> dict[str, float]:
-        """The second by the first; without those where the first is 0."""
+        """The second by the first; without what is 0 in the first, and units that only one has."""
         return {
             name: value(self.second) / value(self.first)
             for name, value in _FIGURES.items()
-            if value(self.first)
+            if value(self.first) and (value(self.second) or name != "units")
         }
 
     def differing(self) -> list[str]:
@@ -69,7 +71,7 @@ def comparison(first: Sequence[Row], second: Sequence[Row]) -> str:
     firsts, seconds = ({_key(row): row for row in rows} for rows in (first, second))
     lines = [
         f"{'':<46} {'ops/s':>20} {'ratio':>6} {'p50':>6} {'p99':>6} {'server CPU':>10}"
-        "   (second / first)"
+        f" {'units':>6}   (second / first)"
     ]
     lines += [_line(Compared(key, firsts[key], seconds[key])) for key in firsts if key in seconds]
     for name, own, other in (("first", firsts, seconds), ("second", seconds, firsts)):
@@ -111,7 +113,7 @@ def _line(compared: Compared) -> str:
     speeds = f"{compared.first['ops_s']:,.0f} > {compared.second['ops_s']:,.0f}"
     line = (
         f"{_name(compared.key):<46} {speeds:>20} {shown[0]:>6} {shown[1]:>6} {shown[2]:>6}"
-        f" {shown[3]:>10}"
+        f" {shown[3]:>10} {shown[4]:>6}"
     )
     if not (marks := compared.differing()):
         return line

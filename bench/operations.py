@@ -40,7 +40,7 @@ def _again(
 
 def _dequeue(size: int, name: bytes, _payload: bytes) -> Dialogue:
     (answer,) = yield (QueueDequeue(NAMESPACE, name, size, 0, _LEASE_MS),)
-    yield (QueueAck(NAMESPACE, name, _sequences(answer)),)
+    yield (QueueAck(NAMESPACE, name, sequences_of(answer)),)
 
 
 def _consume(size: int, name: bytes, _payload: bytes) -> Iterator[Dialogue]:
@@ -52,10 +52,11 @@ def _consume(size: int, name: bytes, _payload: bytes) -> Iterator[Dialogue]:
 def _acknowledge_and_take(size: int, name: bytes, held: list[int]) -> Dialogue:
     take = QueueDequeue(NAMESPACE, name, size, 0, _LEASE_MS)
     answers = yield ((take, QueueAck(NAMESPACE, name, tuple(held))) if held else (take,))
-    held[:] = _sequences(answers[0])
+    held[:] = sequences_of(answers[0])
 
 
-def _sequences(answer: Result) -> tuple[int, ...]:
+def sequences_of(answer: Result) -> tuple[int, ...]:
+    """Of the messages that a dequeue took. Raises RanDryError when there were none."""
     taken = cast(QueueMessages, answer).messages
     if not taken:
         raise RanDryError
@@ -64,7 +65,7 @@ def _sequences(answer: Result) -> tuple[int, ...]:
 
 def _group(size: int, name: bytes, _payload: bytes) -> Dialogue:
     (answer,) = yield (GroupRead(NAMESPACE, name, _GROUP, _CONSUMER, size),)
-    yield (GroupAck(NAMESPACE, name, _GROUP, _CONSUMER, _ids(answer)),)
+    yield (GroupAck(NAMESPACE, name, _GROUP, _CONSUMER, ids_of(answer)),)
 
 
 def _follow(size: int, name: bytes, _payload: bytes) -> Iterator[Dialogue]:
@@ -77,10 +78,11 @@ def _acknowledge_and_read(size: int, name: bytes, held: list[StreamId]) -> Dialo
     read = GroupRead(NAMESPACE, name, _GROUP, _CONSUMER, size)
     ack = GroupAck(NAMESPACE, name, _GROUP, _CONSUMER, tuple(held))
     answers = yield ((read, ack) if held else (read,))
-    held[:] = _ids(answers[0])
+    held[:] = ids_of(answers[0])
 
 
-def _ids(answer: Result) -> tuple[StreamId, ...]:
+def ids_of(answer: Result) -> tuple[StreamId, ...]:
+    """Of the records that a group read. Raises RanDryError when there were none."""
     taken = cast(Records, answer).records
     if not taken:
         raise RanDryError

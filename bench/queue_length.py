@@ -11,12 +11,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict, cast
+from typing import TypedDict
 
 from bench.cluster_view import leaders_of, wait_until_led
-from bench.dialogues import Dialogue, RanDryError, Slot, Stage, Talk, connected, watch
+from bench.dialogues import Dialogue, Slot, Stage, Talk, connected, watch
 from bench.frames import NAMESPACE
 from bench.measured_cluster import MeasuredCluster
+from bench.operations import sequences_of
 from bench.window import Sample
 from flo import FloClient
 from flo.wire.queue_messages import (
@@ -24,7 +25,6 @@ from flo.wire.queue_messages import (
     QueueDequeue,
     QueueEnqueueBatch,
     QueueItem,
-    QueueMessages,
 )
 from flo.wire.routing import partition_of
 
@@ -214,11 +214,9 @@ def _takes(seen: _Pass, size: int, name: bytes) -> Iterator[Dialogue]:
 
 def _take(seen: _Pass, size: int, name: bytes) -> Dialogue:
     (answer,) = yield (QueueDequeue(NAMESPACE, name, size, 0, _LEASE_MS),)
-    taken = cast(QueueMessages, answer).messages
-    if not taken:
-        raise RanDryError
+    taken = sequences_of(answer)
     seen.taken += len(taken)
-    yield (QueueAck(NAMESPACE, name, tuple(message.sequence for message in taken)),)
+    yield (QueueAck(NAMESPACE, name, taken),)
 
 
 async def _feed(talk: Talk, payload: bytes, name: bytes, seen: _Pass) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 from bench.cluster_view import ask, leaders_of
-from bench.dialogues import Dialogue, Operation, RanDryError
+from bench.dialogues import Dialogue, Operation
 from bench.frames import NAMESPACE, Workload, payload
 from bench.measured_cluster import MeasuredCluster
+from bench.operations import ids_of, sequences_of
 from bench.rows import VALUE_BYTES
 from flo.wire.group_messages import GroupAck, GroupRead
 from flo.wire.messages import Body, Result
@@ -21,9 +22,8 @@ from flo.wire.queue_messages import (
     QueueEnqueue,
     QueueEnqueueBatch,
     QueueItem,
-    QueueMessages,
 )
-from flo.wire.stream_messages import Appended, Records, StreamAppend, StreamId, StreamItem
+from flo.wire.stream_messages import Appended, StreamAppend, StreamId, StreamItem
 
 NAME = b"long"
 _GROUP, _CONSUMER = b"group", b"consumer"
@@ -88,18 +88,11 @@ def _again(dialogue: Callable[[bytes], Dialogue]) -> Operation:
 
 def _take_and_put(payload: bytes) -> Dialogue:
     (answer,) = yield (QueueDequeue(NAMESPACE, NAME, 1, 0, _LEASE_MS),)
-    taken = cast(QueueMessages, answer).messages
-    if not taken:
-        raise RanDryError
-    sequences = tuple(message.sequence for message in taken)
-    yield (QueueAck(NAMESPACE, NAME, sequences), QueueEnqueue(NAMESPACE, NAME, payload))
+    ack = QueueAck(NAMESPACE, NAME, sequences_of(answer))
+    yield (ack, QueueEnqueue(NAMESPACE, NAME, payload))
 
 
 def _follow_and_append(payload: bytes) -> Dialogue:
     (answer,) = yield (GroupRead(NAMESPACE, NAME, _GROUP, _CONSUMER, 1),)
-    read = cast(Records, answer).records
-    if not read:
-        raise RanDryError
-    ids = tuple(record.id for record in read)
-    append = StreamAppend(NAMESPACE, NAME, (StreamItem(payload),))
-    yield (GroupAck(NAMESPACE, NAME, _GROUP, _CONSUMER, ids), append)
+    ack = GroupAck(NAMESPACE, NAME, _GROUP, _CONSUMER, ids_of(answer))
+    yield (ack, StreamAppend(NAMESPACE, NAME, (StreamItem(payload),)))

@@ -52,6 +52,15 @@ def test_rows_that_differ_much_are_marked() -> None:
     assert " 0.86 " in lines[1]
 
 
+def test_units_tell_a_slow_hour_from_a_slow_change() -> None:
+    first, slow_hour, older = measured(), measured(), measured()
+    first["server_units_per_kop"], slow_hour["server_units_per_kop"] = 1.0, 1.1
+    slow_hour["server_cpu_s_per_kop"] *= 2
+    line = comparison([first], [slow_hour]).splitlines()[1]
+    assert " 2.00   1.10   ! server CPU" in line
+    assert "units" not in comparison([first], [older]).splitlines()[1], "it has none"
+
+
 def test_rows_of_one_file_alone_are_told() -> None:
     told = comparison([measured(), measured("get")], [measured(), measured("scan")])
     one, other = told.splitlines()[2:]

@@ -11,7 +11,8 @@ from bench.peers.servers import Servers, StartError
 
 SERVER = """
 import socket, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "x = 0\\nwhile True: x += 1"])
+busy = "import os\\nparent = os.getppid()\\nwhile os.getppid() == parent: pass"
+child = subprocess.Popen([sys.executable, "-c", busy])
 print(child.pid, flush=True)
 listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 time.sleep(600)
