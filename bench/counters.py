@@ -85,8 +85,10 @@ def measure(workload: Workload, outstanding: int) -> dict[str, int]:
         for number in itertools.count()
     )
     _run(cluster, itertools.islice(operations, _WARM_UP), outstanding)
+    cluster.store()
     before = cluster.counts()
     _run(cluster, itertools.islice(operations, measured), outstanding)
+    cluster.store()
     after = cluster.counts()
     return {each: 1000 * (after[each] - before[each]) // measured for each in COUNTERS}
 

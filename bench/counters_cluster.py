@@ -23,7 +23,7 @@ from tests.simulation.node import Setup
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from cluster.operation import Answer
     from cluster.state.store import ReadTransaction, Store, Table, WriteTransaction
@@ -48,6 +48,7 @@ COUNTERS: tuple[str, ...] = (
 )
 """Rounds and Raft entries; what all nodes do with their logs and send to each other; and what they
 ask of LMDB: read transactions, commits, gets, puts, deletes, cursors set, and rows read with them.
+What is written again before it is stored is put once.
 """
 
 REPLICAS = ((1, 2, 3), (2, 3, 1), (3, 1, 2))
@@ -134,6 +135,11 @@ class _CountedWrite(_CountedRead):
         self._counts["puts"] += 1
         self._writing.put(table, key, value)
 
+    def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        counted = list(rows)
+        self._counts["puts"] += len(counted)
+        self._writing.put_all(table, counted)
+
     def delete(self, table: Table, key: bytes) -> bool:
         self._counts["deletes"] += 1
         return self._writing.delete(table, key)
@@ -211,6 +217,12 @@ class CountedCluster:
         while not self._is_settled():
             self._step_on()
         self._world.check()
+
+    def store(self) -> None:
+        """All nodes bring to their stores what they have applied, as they do from time to time."""
+        for node in self._world.nodes.values():
+            for partition in node.partitions.values():
+                partition.store()
 
     def _step_on(self) -> None:
         self._steps += 1

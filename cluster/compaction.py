@@ -185,6 +185,12 @@ class Compaction:
                 # Its state needs these entries, whatever a snapshot holds that it was sent: a full
                 # disk keeps it from applying what is committed.
                 continue
+            if index > partition.replica.stored_index:
+                partition.store()
+                if index <= partition.replica.stored_index:
+                    self._next_look = 0.0
+                    return
+                continue
             latest = partition.snapshots.latest
             if latest is not None and index <= latest.last_index:
                 wal.group(number).compact(index)
@@ -209,6 +215,8 @@ class Compaction:
             partition.transfer.snapshot_taken()
             logger.info("partition %d: snapshot of entry %d", number, info.last_index)
 
+        # What is in memory alone is no part of a copy.
+        partition.store()
         self._run(partition.snapshots.take, copied, number)
 
     def _may_work_on(self, number: int) -> bool:

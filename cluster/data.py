@@ -53,6 +53,7 @@ class NodeData:
     ) -> None:
         self._boot_id = boot_id
         self._stores: dict[int, LmdbStore] = {}
+        self.replicas: dict[int, Replica] = {}
         self._path = config.data_dir
         self._storage: DiskStorage | None = None
         try:
@@ -68,7 +69,8 @@ class NodeData:
                 if config.node_id in nodes
             ]
             self.snapshots = {number: self._open_snapshots(number) for number in numbers}
-            self.replicas = {number: self._open_undamaged(number) for number in numbers}
+            for number in numbers:
+                self.replicas[number] = self._open_undamaged(number)
         except WalDamaged as error:
             self.close()
             raise DataDamagedError(
@@ -103,6 +105,8 @@ class NodeData:
 
     def close(self) -> None:
         """Closes everything; a clean stop of the stores is noted on the disk."""
+        for replica in reversed(self.replicas.values()):
+            replica.close()
         for store in reversed(self._stores.values()):
             store.close()
         if hasattr(self, "wal"):
@@ -134,6 +138,9 @@ class NodeData:
         """
         store = self._stores.pop(number, None)
         if store is not None:
+            replica = self.replicas.pop(number, None)
+            if replica is not None:
+                replica.abandon()
             store.discard()
         self.replicas[number] = self._open_from_snapshot(number)
 
@@ -167,6 +174,7 @@ class NodeData:
             " entry %d",
             *(number, applied_index, latest.last_index),
         )
+        replica.abandon()
         self._stores.pop(number).discard()
         return self._open_from_snapshot(number)
 

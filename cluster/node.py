@@ -34,6 +34,7 @@ from cluster.room import Room
 from cluster.router import Router
 from cluster.scan_cursors import ScanCursors
 from cluster.sealed_files import DataDirectoryError
+from cluster.storing import Storing
 from cluster.transactions import Budget
 from cluster.turn import Turns
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flo.node")
 
 TICK_S = 0.02
+IDLE_TICK_S = 0.06
+"""While no partition waits for a tick: often enough for heartbeats, and for who is missing."""
 _HAND_OVER_S = 2.0
 _ARRIVAL_BITS = 61
 _FINISH_AGAIN_S = 5.0
@@ -93,7 +96,7 @@ class NodeCore:
         except BaseException:
             self._data.close()
             raise
-        self._pauses = Pauses(self._clock, pause_s=5 * TICK_S)
+        self._pauses = Pauses(self._clock, pause_s=IDLE_TICK_S + 4 * TICK_S)
         self._schedule_tick()
         for partition in self.partitions.values():
             self._turns.request(partition)
@@ -164,6 +167,7 @@ class NodeCore:
             on_failure=self._fail,
             log_bytes_max=config.limits.log_bytes_max,
         )
+        self._storing = Storing(self.partitions, self._clock)
         self._commands_room = Room(config.limits.calls_bytes_max)
         for number in data.replicas:
             self.partitions[number] = self._partition(number)
@@ -319,7 +323,8 @@ class NodeCore:
     # --- running ---
 
     def _schedule_tick(self) -> None:
-        self._tick_timer = self._loop.call_later(TICK_S, self._tick)
+        is_idle = all(partition.is_idle for partition in self.partitions.values())
+        self._tick_timer = self._loop.call_later(IDLE_TICK_S if is_idle else TICK_S, self._tick)
 
     def _tick(self) -> None:
         self._schedule_tick()
@@ -332,7 +337,12 @@ class NodeCore:
         self._advice.tell_broken(self.partitions)
         self._dispatcher.tick()
         self._leadership.tick(disk_is_stuck=self._turns.disk_is_stuck)
-        self._compaction.tick()
+        try:
+            self._storing.tick()
+            self._compaction.tick()
+        except Exception as error:
+            # A failed sync, or a mistake of ours: nobody knows what the store holds.
+            self._fail(error)
 
     def _flush_soon(self) -> None:
         if not self._flush_scheduled:

@@ -161,7 +161,11 @@ class Partition:
         if code == TXN_COMMIT_ASKED:
             txn_id = cast(int, args[1])
             waiter = Collecting(self.transactions, txn_id, triple, self.submit, waiter)
-        self.read(TRANSACT, (code, *triple[:2], *args), waiter)
+        args = (code, *triple[:2], *args)
+        # Between a change of leadership and the turn that notices it, open ones are of before.
+        settled = self.group.is_ready and self._led_term == self.group.leads_term
+        if self.broken or not settled or not self._reads.transact_at_once(args, waiter):
+            self.read(TRANSACT, args, waiter)
 
     def read_stale(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
         """Answers from what this replica has applied, however old that is."""
@@ -204,6 +208,8 @@ class Partition:
                 self.group.tick()
             except BROKEN as error:
                 self._break(error)
+        if self.disk_full:
+            self.store()
         self.waiting.tick(self._clock.monotonic())
         self.transactions.end_idle()
         self._time_due = self._is_time_due()
@@ -256,6 +262,18 @@ class Partition:
         return len(self._commands) + self._reads.waiting
 
     @property
+    def is_idle(self) -> bool:
+        """Nothing here waits for the next tick: no call, no entry, no election."""
+        group = self.group
+        return self.broken is not None or not (
+            len(self._commands)
+            or self._reads.waiting
+            or len(self.waiting)
+            or group.commit_index > group.applied_index
+            or not group.is_settled
+        )
+
+    @property
     def reads_served(self) -> int:
         """Reads answered since the node started; only a leader serves any."""
         return self._reads.served
@@ -300,8 +318,7 @@ class Partition:
         group = self.group
         behind = group.commit_index - group.applied_index
         if not behind or not (group.is_leader or self._apply_due or behind > _FOLLOWER_BACKLOG_MAX):
-            # Nobody waits for a follower's state: it applies with every tick, in one transaction
-            # instead of one for every batch.
+            # Nobody waits for a follower's state: it applies with every tick, many at a time.
             return False
         if self.disk_full and self._clock.monotonic() < self._apply_again_at:
             return False
@@ -312,19 +329,16 @@ class Partition:
         self.replica.listen(listening=bool(len(self.waiting)))
         until = self._clock.monotonic() + _APPLY_S
         try:
+            if self.disk_full:
+                self.replica.store()
             results = self.replica.apply(
                 entries, self._log.durable_index, lambda: self._clock.monotonic() < until
             )
         except StoreFull as error:
             # Nothing of it was applied; it is tried again when the timer comes round.
-            if not self.disk_full:
-                logger.error("partition %d stops applying: %s", self.partition_id, error)
-            self.disk_full = True
-            self._apply_again_at = self._clock.monotonic() + _APPLY_AGAIN_S
+            self._note_full(error)
             return False
-        if self.disk_full:
-            logger.info("partition %d applies again", self.partition_id)
-        self.disk_full = False
+        self._note_space()
         self.group.note_applied(self.replica.applied_index)
         self._stamps.follow(self.replica.stamp_ms)
         for entry, outcomes in zip(entries, results, strict=False):
@@ -340,6 +354,31 @@ class Partition:
             # An entry runs a bounded number of timers: the next one goes on at once.
             self._time_due = group.accepts_proposals and group.is_ready
         return self.group.commit_index > self.group.applied_index
+
+    def store(self) -> None:
+        """Brings what was applied to the store, unless the disk is known to be full."""
+        if self.broken or (self.disk_full and self._clock.monotonic() < self._apply_again_at):
+            return
+        try:
+            self.replica.store()
+        except StoreFull as error:
+            self._note_full(error)
+        except BROKEN as error:
+            self._break(error)
+        else:
+            self._note_space()
+
+    def _note_full(self, error: StoreFull) -> None:
+        """What was applied stays, in memory; nothing more is, until there is space."""
+        if not self.disk_full:
+            logger.error("partition %d stops applying: %s", self.partition_id, error)
+        self.disk_full = True
+        self._apply_again_at = self._clock.monotonic() + _APPLY_AGAIN_S
+
+    def _note_space(self) -> None:
+        if self.disk_full:
+            logger.info("partition %d applies again", self.partition_id)
+        self.disk_full = False
 
     def _is_time_due(self) -> bool:
         """Whether entries have to carry the time because no command does.

@@ -140,6 +140,21 @@ class PartitionReads:
         else:
             self._new.append(_Read(code, args, waiter))
 
+    def transact_at_once(self, args: Sequence[object], waiter: CallWaiter) -> bool:
+        """Answers a call of a transaction without a read index; false when it has to have one."""
+        if not self._transactions.needs_no_read(args):
+            return False
+        with self._replica.view() as (txn, stamp_ms):
+            view = View(txn, stamp_ms, self._stamps.now_ms(), self._replica.timers_due_ms)
+            read = _Read(TRANSACT, args, waiter, waiter, self._group.leads_term)
+            try:
+                result = self._transact(view, read)
+            except ClockBehindError:
+                return False
+        self.served += 1
+        _tell_call(waiter, result)
+        return True
+
     @property
     def need_entry(self) -> bool:
         """Some reads wait for the time to be committed: any entry will do."""
@@ -268,10 +283,7 @@ class PartitionReads:
                         self.waiting -= 1
                         self.served += 1
                         bytes_left -= bytes_in(result)
-                        if result is MOVING:
-                            read.waiter.on_not_leader(0)
-                        else:
-                            read.waiter.on_result(result)
+                        _tell_call(read.waiter, result)
                 if each.waiting:
                     self._pace.done(each.waiting, 0, self._clock.monotonic() - each.asked_at)
         return []
@@ -284,3 +296,10 @@ class PartitionReads:
         self.waiting -= len(reads)
         for read in reads:
             tell(read.waiter)
+
+
+def _tell_call(waiter: Waiter, result: Result) -> None:
+    if result is MOVING:
+        waiter.on_not_leader(0)
+    else:
+        waiter.on_result(result)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import logging
+from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from cluster.state.errors import StoreFull, UnknownCommand
+from cluster.state.overlay import Overlay
 from cluster.state.store import Table
 from cluster.storage.records import COMMANDS_KIND, NOOP_KIND
 
@@ -15,8 +17,14 @@ if TYPE_CHECKING:
 
     from cluster.state.commands import Result
     from cluster.state.machine import StateMachine
-    from cluster.state.store import ReadTransaction, Store, WriteTransaction
+    from cluster.state.store import ReadTransaction, Store
     from cluster.storage.records import Entry
+
+
+logger = logging.getLogger("flo.partition")
+
+UNSTORED_BYTES_MAX = 1 << 20
+"""So much that is applied and not stored is kept in memory; storing it takes some milliseconds."""
 
 
 def _always() -> bool:
@@ -24,18 +32,32 @@ def _always() -> bool:
 
 
 class Replica:
-    """Applies committed entries to the store, one store transaction per call, and serves reads."""
+    """Applies committed entries above the store, and brings what changed to it from time to time.
+
+    What was applied and is not stored yet is in memory, and in the log: after a crash it is applied
+    again. A row that changes often, or comes and goes, is so written to the store once or never.
+    """
 
     def __init__(self, store: Store, machine: StateMachine) -> None:
         self._store = store
         self._machine = machine
         self._usable = True
-        self._load()
+        with store.read() as txn:
+            machine.load(txn)
+        self.stored_index = machine.applied_index
+        """The last entry whose effects the store has."""
+        self._reading = ExitStack()
+        self._changes = Overlay(self._begin_read())
 
     @property
     def applied_index(self) -> int:
-        """The index of the last entry whose effects are committed to the store."""
+        """The index of the last entry whose effects are seen."""
         return self._machine.applied_index
+
+    @property
+    def unstored_bytes(self) -> int:
+        """What the changes that are not in the store take in memory, about."""
+        return self._changes.nbytes
 
     @property
     def stamp_ms(self) -> int:
@@ -66,65 +88,92 @@ class Replica:
         durable_index: int,
         has_time: Callable[[], bool] = _always,
     ) -> list[list[Result]]:
-        """Applies consecutive entries and commits them; the results of each entry, in order.
+        """Applies consecutive entries; the results of each entry, in order.
 
         At least one, and the next ones while `has_time` says so: as many as there are results.
 
         `durable_index` is the last entry that this node's own log has synced: nothing beyond it is
         applied, or a crash could leave a state that its own log cannot explain.
 
-        Raises `StoreFull` with nothing applied: call again with the same entries once there is
-        space. After `UnknownCommand`, `CorruptState` or any other error the replica is of no use:
-        its memory and its store may disagree.
+        Raises `StoreFull` with nothing applied when much is to be stored first and there is no
+        space: call again with the same entries once there is. After `UnknownCommand`,
+        `CorruptState` or any other error the replica is of no use: its memory and its store may
+        disagree.
         """
         assert self._usable, "this replica stopped at an error: open it again"
         last_index = entries[-1].index
         assert last_index <= durable_index, f"entry {last_index}, log synced to {durable_index}"
+        if self._changes.nbytes >= UNSTORED_BYTES_MAX:
+            self.store()
         self._usable = False
-        try:
-            with self._store.write() as txn:
-                results = self._apply_all(txn, entries, has_time)
-        except StoreFull:
-            self._load()
-            self._usable = True
-            raise
+        apply = self._machine.apply
+        results: list[list[Result]] = []
+        for entry in entries:
+            results.append(apply(self._changes, entry.index, _payload(entry)))
+            if not has_time() or self._changes.nbytes >= UNSTORED_BYTES_MAX:
+                break
+        self._machine.finish(self._changes)
         self._usable = True
         return results
+
+    def store(self) -> None:
+        """Brings what was applied to the store, in one transaction of it.
+
+        Raises `StoreFull` with nothing lost: what was applied is still seen, and kept until there
+        is space.
+        """
+        assert self._usable, "this replica stopped at an error: open it again"
+        if self.stored_index == self._machine.applied_index:
+            return
+        self._usable = False
+        # No read may stand in the way of pages that can be used again.
+        self._reading.close()
+        try:
+            with self._store.write() as txn:
+                self._changes.write_to(txn)
+        except StoreFull:
+            self._changes.move_to(self._begin_read())
+            self._usable = True
+            raise
+        self.stored_index = self._machine.applied_index
+        self._changes.begin_anew(self._begin_read())
+        self._usable = True
+
+    def close(self) -> None:
+        """Stores what is left, if it can: that is in the log too. It is used no more after this."""
+        if self._usable:
+            try:
+                self.store()
+            except Exception as error:
+                logger.warning("the last changes are not stored, the next start does: %s", error)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Lets go of the store, with nothing more written to it."""
+        self._usable = False
+        self._reading.close()
 
     @contextmanager
     def view(self) -> Generator[tuple[ReadTransaction, int]]:
         """The applied state and its stamp in unix milliseconds, for reads without an await."""
         assert self._usable, "this replica stopped at an error: open it again"
-        with self._store.read() as txn:
-            yield txn, self._machine.stamp_ms
+        yield self._changes, self._machine.stamp_ms
 
     def digest(self) -> str:
-        """A digest of all that is stored: equal on replicas with the same applied index."""
+        """A digest of the whole state: equal on replicas with the same applied index."""
         digest = blake2b(digest_size=32)
-        with self._store.read() as txn:
-            for table in Table:
-                digest.update(b"table %d\n" % table)
-                for key, value in txn.scan(table, b""):
-                    digest.update(b"%d %d\n" % (len(key), len(value)))
-                    digest.update(key)
-                    digest.update(value)
+        for table in Table:
+            digest.update(b"table %d\n" % table)
+            for key, value in self._changes.scan(table, b""):
+                digest.update(b"%d %d\n" % (len(key), len(value)))
+                digest.update(key)
+                digest.update(value)
         return digest.hexdigest()
 
-    def _apply_all(
-        self, txn: WriteTransaction, entries: Sequence[Entry], has_time: Callable[[], bool]
-    ) -> list[list[Result]]:
-        apply = self._machine.apply
-        results: list[list[Result]] = []
-        for entry in entries:
-            results.append(apply(txn, entry.index, _payload(entry)))
-            if not has_time():
-                break
-        self._machine.finish(txn)
-        return results
-
-    def _load(self) -> None:
-        with self._store.read() as txn:
-            self._machine.load(txn)
+    def _begin_read(self) -> ReadTransaction:
+        """What the store holds; until it is written again."""
+        self._reading = ExitStack()
+        return self._reading.enter_context(self._store.read())
 
 
 def _payload(entry: Entry) -> bytes:

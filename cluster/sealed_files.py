@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import cast
 
-_FORMAT = 4
+_FORMAT = 5
 
 Fsync = Callable[[int], None]
 

@@ -195,6 +195,19 @@ class Transactions:
             return _TOO_LARGE
         return known_answer
 
+    def needs_no_read(self, args: Sequence[object]) -> bool:
+        """Whether the answer to a call says nothing of the state: it needs no read index then.
+
+        At a leader that does not know yet that it leads no longer, such a call is lost with the
+        transaction, whose commit fails.
+        """
+        code = args[0]
+        if code == TXN_BEGIN:
+            return True
+        if cast(int, args[4]) not in self._open:
+            return False  # Perhaps of a term that this replica has yet to hear of.
+        return code == TXN_ROLLBACK or (code == TXN_DO and _is_plain_put(args[5]))
+
     def reopen(self, txn_id: int) -> bool:
         """One commit was not run; whether another one is on its way. Without, it is as it was."""
         entry = self._open.get(txn_id)
@@ -311,6 +324,11 @@ class _Sight:
             if self.written > WRITTEN_MAX:
                 raise _TooMuchError
         return result
+
+
+def _is_plain_put(operation: object) -> bool:
+    code, *_, flags, cas = cast("Sequence[Item]", operation)
+    return code == PUT and not flags and cas is None
 
 
 def make_id(partition_id: int, term: int, counter: int) -> int:

@@ -7,7 +7,7 @@ A turn handles everything that has arrived since the last one:
     3  one batch, one sync      the records of all partitions
     4  count what is durable    a leader's own copy counts only now
     5  promises leave           acknowledgements, votes, vote requests: their records are synced
-    6  apply, commit to LMDB    only entries that are committed and synced here
+    6  apply                    only entries that are committed and synced here; see `Replica`
     7  answers leave
 
 On a fast disk the sync is made on the event loop; on a slow one in a thread, and what waits for

@@ -67,8 +67,9 @@ def _read_state(txn: ReadTransaction) -> tuple[int, int, int, int, int, int]:
 class StateMachine:
     """Applies log entries in order to a store's transactions.
 
-    Per store transaction: any number of `apply`, then one `finish`. After a transaction that did
-    not commit, `load` brings the memory back to what the store holds.
+    Any number of `apply`, then one `finish`, after which the transaction holds all that was
+    applied; and so on. After one that did not commit, `load` brings the memory back to what the
+    store holds.
     """
 
     def __init__(self) -> None:
@@ -128,8 +129,8 @@ class StateMachine:
     def apply(self, txn: WriteTransaction, index: int, payload: bytes) -> list[Result]:
         """Applies one entry; the results stand in the order of its commands.
 
-        An empty payload only moves the applied index. Raises `UnknownCommand`, `CorruptState` and
-        `StoreFull`; after any of them the transaction must be dropped.
+        An empty payload only moves the applied index. Raises `UnknownCommand` and `CorruptState`,
+        and `StoreFull` where the transaction does; after any of them it must be dropped.
         """
         assert index == self.applied_index + 1, f"entry {index} after {self.applied_index}"
         results = self._apply_commands(txn, index, payload) if payload else []
@@ -137,7 +138,8 @@ class StateMachine:
         return results
 
     def finish(self, txn: WriteTransaction) -> None:
-        """Writes what is written once per store transaction. Nothing may be applied after it."""
+        """Writes what changes with most entries, once for all that were applied since the last
+        time."""
         self._context.sessions.finish(txn)
         self._context.queues.flush(txn)
         self._context.streams.flush(txn)

@@ -12,7 +12,7 @@ from cluster.state.packing import pack, unpack
 from cluster.state.store import KEY_BYTES_MAX, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
 
 class _Rows:
@@ -80,6 +80,10 @@ class MemoryWriteTransaction:
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         assert 0 < len(key) <= KEY_BYTES_MAX, f"{table.name} key of {len(key)} bytes"
         self.changes[table][key] = value
+
+    def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        for key, value in rows:
+            self.put(table, key, value)
 
     def delete(self, table: Table, key: bytes) -> bool:
         existed = self.get(table, key) is not None

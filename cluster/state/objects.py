@@ -2,7 +2,8 @@
 
 Their records live in the keyspace, under keys that begin with NUL, which no namespace does: so
 names may be as long as keys, and come in byte order. What commands change often (counts, the last
-sequence) is decoded once and kept in memory; each store transaction writes back what it changed.
+sequence) is decoded once and kept in memory; what has changed is written back when entries have
+been applied.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ lowest sequence the client still waits for. Results are kept until the floor pas
 survive leader changes, snapshots and restarts, because they are part of the state.
 
 The answers live in memory; the store holds what rebuilds them. SESSIONS has a row per session,
-written once per store transaction. RESULTS has a row per session and log *entry*, so that it does
-not depend on how entries are grouped into transactions; the row goes when all its sequences are
-below the floor.
+written when entries have been applied. RESULTS has a row per session and log *entry*, so that it
+does not depend on how entries are grouped into transactions. The row goes, and its results with it,
+when all its sequences are below the floor; one that is so before its entry ends is not written.
 """
 
 from __future__ import annotations
@@ -52,28 +52,42 @@ _TOO_MANY_SESSIONS: Result = (int(Reason.TOO_MANY_WAITERS),)
 
 
 class _Session:
-    """One session. `results` maps a kept sequence to its result and the entry it ran in,
-    `sequences` is a heap of the same, and `rows` counts for each entry how many of its results are
-    kept."""
+    """One session. `results` has what is kept, by sequence, and `rows` the same by entry; `ends` is
+    a heap of the last sequence of each row, with its entry. `ran` is what the present entry adds.
+    """
 
-    __slots__ = ("floor", "last_stamp_ms", "nbytes", "results", "rows", "sequences", "token")
+    __slots__ = ("ends", "floor", "last_stamp_ms", "nbytes", "ran", "results", "rows", "token")
 
     def __init__(self, token: int, floor: int, last_stamp_ms: int) -> None:
         self.token = token
         self.floor = floor
         self.last_stamp_ms = last_stamp_ms
-        self.results: dict[int, tuple[Result, int]] = {}
+        self.results: dict[int, Result] = {}
+        self.rows: dict[int, dict[int, Result]] = {}
+        self.ends: list[tuple[int, int]] = []
+        self.ran: dict[int, Result] = {}
         self.nbytes = 0
-        self.sequences: list[int] = []
-        self.rows: dict[int, int] = {}
+
+    def add_row(self, index: int, row: dict[int, Result]) -> None:
+        """The results of an entry, which are among `results` already."""
+        self.rows[index] = row
+        heappush(self.ends, (max(row), index))
+
+    def forget(self, row: dict[int, Result]) -> None:
+        """Results that nobody asks for any more."""
+        results = self.results
+        for sequence in row:
+            del results[sequence]
+        if self.nbytes:
+            self.nbytes -= sum(map(_bytes_in, row.values()))
 
 
 class Sessions:
     """All sessions of a partition.
 
     For each entry: `begin`, then for each command `admit` and, when that gave nothing, `keep`; then
-    `end`. `finish` once per store transaction. The limits are part of the state machine: replicas
-    with different ones diverge.
+    `end`. `finish` when entries have been applied. The limits are part of the state machine:
+    replicas with different ones diverge.
     """
 
     def __init__(self, *, sessions_max: int = SESSIONS_MAX, results_max: int = RESULTS_MAX) -> None:
@@ -91,7 +105,7 @@ class Sessions:
         # brought up to date when it gets to the top, which keeps `admit` cheap.
         self._idle: list[tuple[int, int]] = []
         self._changed: dict[int, _Session] = {}
-        self._ran: dict[int, dict[int, Result]] = {}  # in this entry, by session and sequence
+        self._ran: dict[int, _Session] = {}  # those that have run something in this entry
 
     def load(self, txn: ReadTransaction, last_session: int) -> None:
         """Starts over from what the store holds. Raises `CorruptState`."""
@@ -112,16 +126,12 @@ class Sessions:
         session = self._sessions.get(session_id)
         if session is None:
             raise corrupt(Table.RESULTS, key, "results without a session")
-        kept = 0
-        for sequence, result in cast("dict[int, Result]", unpack(body)).items():
-            if sequence >= session.floor:
-                session.results[sequence] = (result, index)
-                session.nbytes += _bytes_in(result)
-                heappush(session.sequences, sequence)
-                kept += 1
-        if not kept:
+        row = cast("dict[int, Result]", unpack(body))
+        if not row or max(row) < session.floor:
             raise corrupt(Table.RESULTS, key, "results that should have been removed")
-        session.rows[index] = kept
+        session.results.update(row)
+        session.nbytes += sum(map(_bytes_in, row.values()))
+        session.add_row(index, row)
 
     def begin(self, txn: WriteTransaction, index: int, stamp_ms: int) -> None:
         """A log entry begins."""
@@ -132,32 +142,33 @@ class Sessions:
     def admit(self, session_id: int, sequence: int, floor: int) -> Result | None:
         """The answer to a command that must not run (again); None for one that must run now."""
         session = self._sessions.get(session_id)
-        if session is None or self._stamp_ms - session.last_stamp_ms >= SESSION_IDLE_MS:
+        stamp_ms = self._stamp_ms
+        if session is None or stamp_ms - session.last_stamp_ms >= SESSION_IDLE_MS:
             return _UNKNOWN
-        session.last_stamp_ms = self._stamp_ms
-        self._changed[session_id] = session
+        if stamp_ms != session.last_stamp_ms:
+            session.last_stamp_ms = stamp_ms
+            self._changed[session_id] = session
         if floor > session.floor:
             self._raise_floor(session_id, session, floor)
-        kept = session.results.get(sequence)
-        if kept is not None:
-            return kept[0]
         if sequence < session.floor:
             return _BELOW_FLOOR
-        if len(session.results) >= self._results_max or session.nbytes >= RESULTS_BYTES_MAX:
+        results = session.results
+        if sequence in results:
+            return results[sequence]
+        if len(results) >= self._results_max or session.nbytes >= RESULTS_BYTES_MAX:
             return _TOO_MANY_RESULTS
         return None
 
     def keep(self, session_id: int, sequence: int, result: Result) -> None:
         """The result of a command that `admit` let run."""
         session = self._sessions[session_id]
-        session.results[sequence] = (result, self._index)
-        session.nbytes += _bytes_in(result)
-        heappush(session.sequences, sequence)
-        ran = self._ran.get(session_id)
-        if ran is None:
-            self._ran[session_id] = {sequence: result}
-        else:
-            ran[sequence] = result
+        session.results[sequence] = result
+        ran = session.ran
+        if not ran:
+            self._ran[session_id] = session
+        ran[sequence] = result
+        if len(result) > 2:
+            session.nbytes += _bytes_in(result)
 
     def open(self, token: int) -> Result:
         """The session of a token: the one it has, or a new one."""
@@ -177,17 +188,20 @@ class Sessions:
 
     def end(self) -> None:
         """The entry's commands are through: writes its results, removes sessions that expired."""
-        for session_id, ran in self._ran.items():
-            if ran:
+        for session_id, session in self._ran.items():
+            ran, session.ran = session.ran, {}
+            if max(ran) < session.floor:
+                session.forget(ran)
+            else:
                 key = _RESULTS_KEY.pack(session_id, self._index)
                 self._txn.put(Table.RESULTS, key, seal(key, pack(ran)))
-                self._sessions[session_id].rows[self._index] = len(ran)
+                session.add_row(self._index, ran)
         self._ran.clear()
         if self._idle and self._idle[0][0] <= self._stamp_ms - SESSION_IDLE_MS:
             self._purge()
 
     def finish(self, txn: WriteTransaction) -> None:
-        """The store transaction ends: writes the sessions it changed."""
+        """Writes the sessions that changed since the last time."""
         for session_id, session in self._changed.items():
             key = _SESSION_KEY.pack(session_id)
             row = _SESSION_ROW.pack(session.token, session.floor, session.last_stamp_ms)
@@ -196,18 +210,12 @@ class Sessions:
 
     def _raise_floor(self, session_id: int, session: _Session, floor: int) -> None:
         session.floor = floor
-        sequences, results, rows = session.sequences, session.results, session.rows
-        while sequences and sequences[0] < floor:
-            sequence = heappop(sequences)
-            result, index = results.pop(sequence)
-            session.nbytes -= _bytes_in(result)
-            if index == self._index:
-                del self._ran[session_id][sequence]  # its row is yet to be written
-            elif rows[index] > 1:
-                rows[index] -= 1
-            else:
-                del rows[index]
-                self._txn.delete(Table.RESULTS, _RESULTS_KEY.pack(session_id, index))
+        self._changed[session_id] = session
+        ends = session.ends
+        while ends and ends[0][0] < floor:
+            index = heappop(ends)[1]
+            session.forget(session.rows.pop(index))
+            self._txn.delete(Table.RESULTS, _RESULTS_KEY.pack(session_id, index))
 
     def _purge(self) -> None:
         """Removes idle sessions in order of last stamp and id, within `PURGE_ROWS_MAX` rows."""

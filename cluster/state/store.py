@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
 KEY_BYTES_MAX = 500
@@ -44,7 +44,8 @@ class Table(IntEnum):
 
 
 class ReadTransaction(Protocol):
-    """One committed state, unchanged by later commits. Not to be kept across an await."""
+    """One committed state, unchanged by later commits. To be ended before the next write begins:
+    pages that are read are not used again."""
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The value of a key, or None."""
@@ -53,7 +54,7 @@ class ReadTransaction(Protocol):
     def scan(self, table: Table, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Every key and value from `start` on (inclusive), in byte order; `b""` is the beginning.
 
-        In a write transaction an iterator is not continued after a put or delete in its table.
+        An iterator is not continued after a put or delete in its table.
         """
         ...
 
@@ -63,6 +64,10 @@ class WriteTransaction(ReadTransaction, Protocol):
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Sets a key of 1 to `KEY_BYTES_MAX` bytes. Raises `StoreFull`."""
+        ...
+
+    def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """The same for many keys with their values; in order they cost least."""
         ...
 
     def delete(self, table: Table, key: bytes) -> bool:

@@ -26,7 +26,7 @@ from cluster.state.store import Table
 from cluster.storage.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -84,6 +84,9 @@ class LmdbWriteTransaction(LmdbReadTransaction):
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         (self._cursors[table] or self._open_cursor(table)).put(key, value)
+
+    def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        (self._cursors[table] or self._open_cursor(table)).putmulti(rows)
 
     def delete(self, table: Table, key: bytes) -> bool:
         cursor = self._cursors[table] or self._open_cursor(table)

@@ -155,7 +155,7 @@ class Run:
         """What is counted is what there is."""
         record = self.bench.group_record()
         prefix = rows.group_prefix(record.stream_id, record.group_id)
-        with self.bench.store.read() as txn:
+        with self.bench.read() as txn:
             by_slot = Counter(slot for _, slot in rows.scan_due(txn, prefix, FIRST_ID))
             slots = {slot: rows.find_slot(txn, prefix, slot) for slot in by_slot}
             members = dict(rows.scan_members(txn, prefix))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -259,24 +260,34 @@ class QueuesAgainstModel(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
+        before = self.bench.replica.digest()
         self.bench.restart()
+        assert self.bench.replica.digest() == before
+
+    @rule()
+    def crash(self) -> None:
+        """What was not stored is applied again."""
+        before = self.bench.replica.digest()
+        self.bench.crash()
+        assert self.bench.replica.digest() == before
+
+    @rule()
+    def store(self) -> None:
+        self.bench.replica.store()
 
     @rule()
     def go_on_with_a_copy(self) -> None:
-        self.memory = MemoryStore.from_dump(self.memory.dump())
-        self.bench.store = self.memory
-        self.bench.restart()
+        self.memory = self.bench.copy()
 
     @rule(batch=queue_batches)
     def find_the_disk_full(self, batch: list[Command]) -> None:
         self.memory.full = True
+        self._run(batch)
         before = self.bench.replica.digest()
-        try:
-            self.bench.run(*batch, at_ms=self.at_ms)
-        except StoreFull:
-            self.memory.full = False
-        assert not self.memory.full
+        with pytest.raises(StoreFull):
+            self.bench.replica.store()
         assert self.bench.replica.digest() == before
+        self.memory.full = False
 
     @invariant()
     def looks_agree(self) -> None:
@@ -304,7 +315,7 @@ class QueuesAgainstModel(RuleBasedStateMachine):
         assert rows(Table.QUEUE_DEDUP) == keys
         assert rows(Table.TIMERS) == delayed + leased + keys
         assert rows(Table.GARBAGE) == 0
-        with self.memory.read() as txn:
+        with self.bench.read() as txn:
             ids = [key for key, _ in txn.scan(Table.META, b"id") if key.startswith(b"id")]
         assert len(ids) == len(queues)
 

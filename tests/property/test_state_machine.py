@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -254,18 +255,30 @@ class StateMachineAgainstModel(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
+        before = self.bench.replica.digest()
         self.bench.restart()
+        assert self.bench.replica.digest() == before
+
+    @rule()
+    def crash(self) -> None:
+        """What was not stored is applied again."""
+        before = self.bench.replica.digest()
+        self.bench.crash()
+        assert self.bench.replica.digest() == before
+
+    @rule()
+    def store(self) -> None:
+        self.bench.replica.store()
 
     @rule(batch=batches)
     def find_the_disk_full(self, batch: list[Command]) -> None:
         self.memory.full = True
+        self._run(batch)
         before = self.bench.replica.digest()
-        try:
-            self.bench.run(*batch, at_ms=self.at_ms)
-        except StoreFull:
-            self.memory.full = False
-        assert not self.memory.full
+        with pytest.raises(StoreFull):
+            self.bench.replica.store()
         assert self.bench.replica.digest() == before
+        self.memory.full = False
 
     @invariant()
     def reads_agree(self) -> None:
@@ -284,7 +297,7 @@ class StateMachineAgainstModel(RuleBasedStateMachine):
     def histories_agree(self) -> None:
         for key in self.model.written:
             assert self.bench.history(key) == self.model.history(key)
-        with self.memory.read() as txn:
+        with self.bench.read() as txn:
             graves = sum(1 for _ in txn.scan(Table.GRAVES, b""))
             kept = sum(1 for _ in txn.scan(Table.HISTORY, b""))
         assert graves == len(self.model.died_ms)
@@ -293,7 +306,7 @@ class StateMachineAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def the_expiry_index_is_exactly_the_keys_with_a_time(self) -> None:
-        with self.memory.read() as txn:
+        with self.bench.read() as txn:
             indexed = [
                 (int.from_bytes(key[:8], "big"), row[4:])
                 for key, row in txn.scan(Table.EXPIRY, b"")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster import replica as module
 from cluster.replica import Replica
 from cluster.state.errors import StoreFull
 from cluster.state.machine import StateMachine
@@ -50,12 +51,20 @@ def build_log(steps: Steps) -> list[Entry]:
 
 
 def replay(store: Store, log: list[Entry], group: int) -> tuple[str, list[list[Result]]]:
-    """Applies a log `group` entries at a time; the digest and all results."""
+    """Applies a log `group` entries at a time, and stores it; the digest and all results."""
     replica = Replica(store, StateMachine())
+    results = apply(replica, log, group)
+    digest = replica.digest()
+    replica.close()
+    return digest, results
+
+
+def apply(replica: Replica, log: list[Entry], group: int) -> list[list[Result]]:
     results: list[list[Result]] = []
-    for start in range(0, len(log), group):
+    while len(results) < len(log):
+        start = len(results)
         results += replica.apply(log[start : start + group], log[-1].index)
-    return replica.digest(), results
+    return results
 
 
 @given(logs, st.integers(2, 40))
@@ -64,30 +73,93 @@ def test_grouping_into_transactions_does_not_matter(steps: Steps, group: int) ->
     assert replay(MemoryStore(), log, group) == replay(MemoryStore(), log, 1)
 
 
+@given(logs, st.integers(1, 5), st.integers(0, 4000))
+def test_what_is_kept_in_memory_does_not_matter(steps: Steps, group: int, most: int) -> None:
+    """It stores by itself when that is much."""
+    log = build_log(steps)
+    whole = replay(MemoryStore(), log, 1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "UNSTORED_BYTES_MAX", most)
+        assert replay(MemoryStore(), log, group) == whole
+
+
+@given(logs, st.integers(1, 5), st.data())
+def test_when_it_is_stored_does_not_matter(steps: Steps, group: int, data: st.DataObject) -> None:
+    log = build_log(steps)
+    stored = data.draw(st.sets(st.integers(1, len(log))))
+    store = MemoryStore()
+    replica = Replica(store, StateMachine())
+    results: list[list[Result]] = []
+    for start, end in pieces(stored, len(log)):
+        results += apply(replica, log[start:end], group)
+        replica.store()
+        assert replica.stored_index == end
+    assert (replica.digest(), results) == replay(MemoryStore(), log, 1)
+    replica.abandon()
+    assert Replica(store, StateMachine()).digest() == replica.digest()
+
+
 @given(logs, st.data())
 def test_restarts_do_not_matter(steps: Steps, data: st.DataObject) -> None:
     log = build_log(steps)
     cuts = data.draw(st.sets(st.integers(1, len(log))))
     store = MemoryStore()
     results: list[list[Result]] = []
-    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(log)], strict=True):
+    for start, end in pieces(cuts, len(log)):
         results += replay(store, log[start:end], 3)[1]
     assert (Replica(store, StateMachine()).digest(), results) == replay(MemoryStore(), log, 1)
 
 
-@given(logs, st.integers(1, 5))
-def test_full_disks_do_not_matter(steps: Steps, group: int) -> None:
+@given(logs, st.integers(1, 5), st.data())
+def test_crashes_do_not_matter(steps: Steps, group: int, data: st.DataObject) -> None:
+    """What was not stored is applied again, with the same results."""
     log = build_log(steps)
+    digest, results = replay(MemoryStore(), log, 1)
+    store = MemoryStore()
+    replica = Replica(store, StateMachine())
+    last = ""
+    crashes = data.draw(st.lists(st.tuples(st.integers(0, len(log)), st.booleans()), max_size=6))
+    for until, is_stored in [*crashes, (len(log), False)]:
+        start = replica.applied_index
+        assert start == replica.stored_index
+        assert apply(replica, log[start:until], group) == results[start:until]
+        if is_stored:
+            replica.store()
+        last = replica.digest()
+        replica.abandon()
+        store.close()
+        replica = Replica(store, StateMachine())
+    assert last == digest
+
+
+@given(logs, st.integers(1, 5), st.integers(0, 4000), st.data())
+def test_full_disks_do_not_matter(steps: Steps, group: int, most: int, data: st.DataObject) -> None:
+    """Whether it is found full at a time of its own or because much is to be stored."""
+    log = build_log(steps)
+    whole = replay(MemoryStore(), log, 1)
+    full = data.draw(st.sets(st.integers(0, len(log) - 1)))
     store = MemoryStore()
     replica = Replica(store, StateMachine())
     results: list[list[Result]] = []
-    for start in range(0, len(log), group):
-        store.full = True
-        with pytest.raises(StoreFull):
-            replica.apply(log[start : start + group + 1], len(log))
-        store.full = False
-        results += replica.apply(log[start : start + group], log[-1].index)
-    assert (replica.digest(), results) == replay(MemoryStore(), log, 1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "UNSTORED_BYTES_MAX", most)
+        while len(results) < len(log):
+            start = len(results)
+            store.full = start in full
+            if store.full and replica.stored_index < start:
+                with pytest.raises(StoreFull):
+                    replica.store()
+            try:
+                results += replica.apply(log[start : start + group], log[-1].index)
+            except StoreFull:
+                assert store.full
+                assert replica.unstored_bytes >= most
+                store.full = False
+                results += replica.apply(log[start : start + group], log[-1].index)
+    assert (replica.digest(), results) == whole
+    store.full = False
+    replica.close()
+    assert Replica(store, StateMachine()).digest() == whole[0]
 
 
 @settings(max_examples=15)
@@ -99,5 +171,13 @@ def test_lmdb_and_memory_hold_the_same(steps: Steps, group: int) -> None:
         assert replay(store, log, group) == replay(MemoryStore(), log, 1)
         store.close()
         reopened = LmdbStore(path, boot_id=None)
-        assert Replica(reopened, StateMachine()).digest() == replay(MemoryStore(), log, 1)[0]
+        replica = Replica(reopened, StateMachine())
+        assert replica.digest() == replay(MemoryStore(), log, 1)[0]
+        replica.close()
         reopened.close()
+
+
+def pieces(cuts: set[int], length: int) -> list[tuple[int, int]]:
+    """The parts of a log, from where to where."""
+    ends = [*sorted(cuts), length]
+    return list(zip([0, *ends[:-1]], ends, strict=True))

@@ -174,7 +174,20 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
+        before = self.bench.replica.digest()
         self.bench.restart()
+        assert self.bench.replica.digest() == before
+
+    @rule()
+    def crash(self) -> None:
+        """What was not stored is applied again."""
+        before = self.bench.replica.digest()
+        self.bench.crash()
+        assert self.bench.replica.digest() == before
+
+    @rule()
+    def store(self) -> None:
+        self.bench.replica.store()
 
     @rule(txn=strategies.data())
     def ask_again(self, txn: strategies.DataObject) -> None:

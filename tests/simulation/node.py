@@ -32,6 +32,7 @@ from cluster.storage.memory_snapshots import MemorySnapshots
 from cluster.storage.wal import Wal
 from cluster.storage.wal_config import WalConfig
 from cluster.storage.wal_errors import WalFailed
+from cluster.storing import Storing
 from cluster.turn import Turns
 from tests.simulation.devices import NodeClock, SimDirectory, SimStorage, StepExecutor
 from tests.simulation.network import NodeNetwork, unpacked_all
@@ -187,6 +188,7 @@ class SimNode:
             on_failure=self._failed,
             log_bytes_max=self.world.log_bytes_max,
         )
+        self.storing = Storing(self.partitions, self.clock)
         for number in self.numbers:
             self.partitions[number] = self._partition(number)
         self.leadership = Leadership(
@@ -303,6 +305,7 @@ class SimNode:
         return 0
 
     def reopen_from_snapshot(self, partition: int) -> None:
+        self.replicas[partition].abandon()
         self.stores[partition] = self.all_snapshots[partition].restored()
         self.replicas[partition] = self._replica(partition)
 
@@ -380,6 +383,7 @@ class SimNode:
                 self.turns.request(partition)
         self.dispatcher.tick()
         self.leadership.tick(disk_is_stuck=self.turns.disk_is_stuck)
+        self.storing.tick()
         self.compaction.tick()
 
     def receive(self, sender: NodeId, *packed: bytes) -> None:

@@ -165,6 +165,7 @@ class World:
         node.alive = False
         for number in node.numbers:
             self.stamp_ms(number)  # Its memory of it goes.
+            node.replicas[number].abandon()
         for other in self.node_ids:
             if other != node_id:
                 self._break_off(node_id, other)

@@ -255,7 +255,7 @@ def test_every_flipped_byte_is_noticed(tmp_path: Path, name: str) -> None:
         assert json.loads(damaged) == stored, position  # white space only
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 4}', '{"format":4,"content":{}}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 5}', '{"format":5,"content":{}}'])
 def test_a_damaged_file_is_refused_and_kept(tmp_path: Path, text: str) -> None:
     opened(tmp_path).close()
     (tmp_path / "peers.json").write_text(text)
@@ -271,11 +271,11 @@ def test_a_lost_peers_file_is_not_taken_for_an_empty_one(tmp_path: Path) -> None
         opened(tmp_path)
 
 
-@pytest.mark.parametrize("version", [1, 3, 5])
+@pytest.mark.parametrize("version", [1, 4, 6])
 def test_a_file_of_another_version_is_refused(tmp_path: Path, version: int) -> None:
     opened(tmp_path).close()
     (tmp_path / "founding.json").write_text(f'{{"format": {version}}}')
-    complaint = f"has format {version}, this version of Flo reads 4: use the version that wrote it"
+    complaint = f"has format {version}, this version of Flo reads 5: use the version that wrote it"
     with pytest.raises(DataDirectoryError, match=complaint):
         opened(tmp_path)
 

@@ -24,6 +24,7 @@ from cluster.storage.memory_files import MemoryStorage
 from cluster.storage.memory_snapshots import MemorySnapshots
 from cluster.storage.wal import Wal
 from cluster.storage.wal_config import WalConfig
+from cluster.storing import Storing
 from cluster.turn import Turns
 from flo.wire.connection import Request
 from flo.wire.messages import Body, CallContext, PartitionTable
@@ -117,6 +118,7 @@ class SmallNode:
             rng=Random(node_id + 100),
             limits=limits,
         )
+        self.storing = Storing(self.partitions, cluster.clock)
         for partition in self.partitions.values():
             partition.on_leader = self.dispatcher.leader_changed
             self.turns.request(partition)
@@ -189,6 +191,7 @@ class SmallCluster:
                 partition.tick()
                 node.turns.request(partition)
             node.dispatcher.tick()
+            node.storing.tick()
         self.settle()
 
     def settle(self) -> None:

@@ -234,6 +234,7 @@ def test_installing_leaves_acknowledged_entries_that_follow_the_snapshot_in_the_
     world.deliver(second.node_id, leader.node_id, 1)
     leader.run_callbacks()
     assert leader.replica.applied_index == committed + 1
+    leader.partition.store()
     info = leader.snapshots.take().publish(leader.group.term)
     incoming = first.snapshots.receive(info)
     incoming.write(leader.snapshots.content)

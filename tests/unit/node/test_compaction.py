@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cluster import replica, storing
 from cluster.compaction import INSTALLING, Compaction
 from cluster.config import Limits
 from cluster.queries import Result
@@ -268,10 +269,16 @@ def test_nothing_follows_from_a_job_that_ends_after_the_stop(keeper: Keeper) -> 
 # Snapshots that are missing
 
 
-def test_log_whose_beginning_no_snapshot_holds_gets_one_at_once(keeper: Keeper) -> None:
+def test_log_whose_beginning_no_snapshot_holds_gets_one_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The file was removed, or another one came to nothing: the state is all there is."""
+    stores_never(monkeypatch)
+    keeper = Keeper()
     keeper.write(2 * BOUND, 0)
     keeper.tick()
+    keeper.write(1 << 14, 0)
+    assert keeper.node.partitions[0].replica.unstored_bytes
     snapshots = keeper.snapshots(0)
     assert snapshots.latest is not None
     snapshots.latest = None
@@ -298,8 +305,11 @@ def test_received_snapshot_that_the_log_has_passed_is_thrown_away(keeper: Keeper
     assert keeper.node.partitions[0].broken is None
 
 
-def test_log_keeps_what_a_full_state_has_yet_to_apply(keeper: Keeper) -> None:
+def test_log_keeps_what_a_full_state_has_yet_to_apply(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Though a snapshot that was received meanwhile holds it: that was not installed."""
+    monkeypatch.setattr(replica, "UNSTORED_BYTES_MAX", 1)
     keeper.write(1 << 14, 0)
     partition = keeper.node.partitions[0]
     applied = partition.group.applied_index
@@ -325,6 +335,56 @@ def test_log_keeps_what_a_full_state_has_yet_to_apply(keeper: Keeper) -> None:
     assert partition.group.applied_index == partition.group.commit_index
     keeper.tick()
     assert keeper.base(0) > applied, "then it is let go"
+
+
+def stores_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless somebody asks for it."""
+    monkeypatch.setattr(storing, "STORE_EVERY_S", 1e9)
+    monkeypatch.setattr(replica, "UNSTORED_BYTES_MAX", 1 << 30)
+
+
+def test_snapshot_holds_what_was_applied_though_nothing_had_stored_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stores_never(monkeypatch)
+    keeper = Keeper()
+    keeper.write(2 * BOUND, 0)
+    partition = keeper.node.partitions[0]
+    assert partition.replica.stored_index == 0
+    keeper.look()
+    latest = keeper.snapshots(0).latest
+    keeper.executor.run_next()
+    keeper.look()
+    assert latest is None
+    latest = keeper.snapshots(0).latest
+    assert latest is not None
+    assert latest.last_index == partition.replica.applied_index
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_log_keeps_what_is_not_stored(monkeypatch: pytest.MonkeyPatch, *, full: bool) -> None:
+    """It is applied again after a crash: a snapshot that was received, and not installed since the
+    log has gone on, is none of the state that is there."""
+    stores_never(monkeypatch)
+    keeper, ahead = Keeper(), Keeper()
+    for each in (keeper, ahead):
+        each.write(2 * BOUND, 0)
+    partition = keeper.node.partitions[0]
+    ahead.node.partitions[0].store()
+    info = ahead.snapshots(0).take().publish(1)
+    assert info.last_index == partition.group.applied_index
+    assert partition.replica.stored_index == 0
+    keeper.snapshots(0).adopt(info, ahead.snapshots(0).content)
+    keeper.node.stores[0].full = full
+    for _ in range(40):
+        keeper.tick(1)
+        assert keeper.base(0) <= partition.replica.stored_index
+    assert partition.disk_full == full
+    assert (keeper.base(0) == 0) == full
+    keeper.node.stores[0].full = False
+    keeper.tick(60)
+    assert 0 < keeper.base(0) <= partition.replica.stored_index
+    assert partition.broken is None
 
 
 def test_install_that_fails_is_tried_again_and_holds_up_nobody(keeper: Keeper) -> None:

@@ -32,13 +32,18 @@ class State:
         for index in range(self.replica.applied_index + 1, self.replica.applied_index + 1 + count):
             batch = [put(b"key %d" % n, b"%d" % index) for n in range(10)]
             self.replica.apply([commands_entry(index, START_MS + index, *batch)], index)
+            self.replica.store()
+
+    def close(self) -> None:
+        self.replica.close()
+        self.store.close()
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[State]:
     state = State(tmp_path / "state")
     yield state
-    state.store.close()
+    state.close()
 
 
 @pytest.fixture
@@ -53,7 +58,9 @@ def names(snapshots: DiskSnapshots) -> list[str]:
 def digest_of(path: Path) -> str:
     """What a state that begins with this snapshot holds."""
     store = LmdbStore(path.with_name("opened"), boot_id=BOOT, source=path)
-    digest = Replica(store, StateMachine()).digest()
+    replica = Replica(store, StateMachine())
+    digest = replica.digest()
+    replica.abandon()
     store.discard()
     return digest
 
@@ -278,16 +285,19 @@ def test_state_begins_anew_with_a_snapshot_whatever_it_held(
     path = snapshots.path_of(snapshots.take().publish(1))
     other = State(tmp_path / "behind")
     other.write(2)
+    other.replica.abandon()
     other.store.discard()
     for boot_id in (BOOT, "boot-2", None):
         store = LmdbStore(tmp_path / "behind", boot_id=boot_id, source=path)
         replica = Replica(store, StateMachine())
         assert replica.digest() == state.replica.digest()
         replica.apply([commands_entry(6, START_MS + 9, put(b"new", b"value"))], 6)
+        replica.close()
         store.discard()
         again = LmdbStore(tmp_path / "behind", boot_id=boot_id)
-        believed = Replica(again, StateMachine()).applied_index
-        assert believed == (0 if boot_id is None else 6)
+        replica = Replica(again, StateMachine())
+        assert replica.applied_index == (0 if boot_id is None else 6)
+        replica.abandon()
         again.discard()
     assert snapshots.verified_path() == path, "the snapshot itself is not written to"
 
@@ -303,11 +313,13 @@ def test_copying_that_fails_leaves_a_state_that_is_not_believed(
     path = snapshots.path_of(snapshots.take().publish(1))
     other = State(tmp_path / "behind")
     other.write(2)
-    other.store.close()
+    other.close()
     with monkeypatch.context() as while_full:
         while_full.setattr(trust, "copyfile", full)
         with pytest.raises(OSError, match="No space left"):
             LmdbStore(tmp_path / "behind", boot_id=BOOT, source=path)
     store = LmdbStore(tmp_path / "behind", boot_id=BOOT)
-    assert Replica(store, StateMachine()).applied_index == 0
+    replica = Replica(store, StateMachine())
+    assert replica.applied_index == 0
+    replica.abandon()
     store.close()

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from cluster import replica
 from cluster.config import Limits
 from cluster.queries import GET, Result
 from cluster.raft.types import NodeId
-from cluster.state.commands import PUT
+from cluster.state.commands import PUT, encode_entry
 from flo.wire.status import Reason
 from tests.unit.node.small_cluster import WAL, SmallCluster
 from tests.unit.node.test_compaction import BOUND, Keeper
@@ -58,6 +59,12 @@ def alone() -> Alone:
     return Alone()
 
 
+@pytest.fixture
+def stores_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than one entry is applied above what is stored."""
+    monkeypatch.setattr(replica, "UNSTORED_BYTES_MAX", 1)
+
+
 # The log
 
 
@@ -105,6 +112,7 @@ def test_no_space_is_said_once(alone: Alone, caplog: pytest.LogCaptureFixture) -
 # The state
 
 
+@pytest.mark.usefixtures("stores_at_once")
 def test_reads_go_on_while_the_state_cannot_be_written(alone: Alone) -> None:
     """A committed entry waits to be applied: its writer was told nothing, so nobody need see it."""
     assert alone.put(5).outcomes == [0]
@@ -120,6 +128,63 @@ def test_reads_go_on_while_the_state_cannot_be_written(alone: Alone) -> None:
     assert alone.put(9).outcomes == [0]
 
 
+def test_full_disk_is_noticed_when_the_state_is_stored(
+    alone: Alone, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was applied until then is in the log and seen; it is stored once there is space."""
+    caplog.set_level("INFO")
+    alone.node.stores[0].full = True
+    assert alone.put(7).outcomes == [0]
+    assert not alone.partition.disk_full
+    for _ in range(200):
+        alone.cluster.tick()
+    assert alone.partition.disk_full
+    assert caplog.text.count("stops applying") == 1
+    assert alone.put(9).outcomes == [Reason.WRITES_STOPPED]
+    assert alone.get().outcomes == [0]
+    applied = alone.partition.replica.applied_index
+    assert alone.partition.replica.stored_index == 0
+    alone.node.stores[0].full = False
+    for _ in range(100):
+        alone.cluster.tick()
+    assert not alone.partition.disk_full
+    assert caplog.text.count("applies again") == 1
+    assert alone.partition.replica.stored_index == applied
+    assert alone.put(9).outcomes == [0]
+
+
+def test_full_disk_is_asked_again_only_after_a_while(alone: Alone) -> None:
+    alone.put()
+    store = alone.node.stores[0]
+    store.full = True
+    alone.partition.store()
+    assert alone.partition.disk_full
+    store.full = False
+    alone.partition.store()
+    assert alone.partition.disk_full
+    alone.cluster.clock.advance(0.5)
+    alone.partition.store()
+    assert not alone.partition.disk_full
+
+
+def test_state_is_stored_before_more_is_applied_on_a_disk_that_was_full(alone: Alone) -> None:
+    """An entry of another leader may come while it is."""
+    alone.put()
+    alone.node.stores[0].full = True
+    alone.partition.store()
+    applied = alone.partition.replica.applied_index
+    alone.partition.group.propose(encode_entry(1, []))
+    for _ in range(100):
+        alone.cluster.tick()
+        assert alone.partition.replica.applied_index == applied
+    alone.node.stores[0].full = False
+    for _ in range(100):
+        alone.cluster.tick()
+    assert alone.partition.replica.applied_index == applied + 1
+    assert not alone.partition.disk_full
+
+
+@pytest.mark.usefixtures("stores_at_once")
 def test_read_that_needs_a_new_entry_is_refused_on_a_full_disk(alone: Alone) -> None:
     """Its key may have expired: that takes an entry, which could not be applied."""
     assert alone.put(ttl_ms=1000).outcomes == [0]

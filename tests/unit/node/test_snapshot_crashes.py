@@ -17,6 +17,9 @@ from cluster.config import NodeConfig
 from cluster.damage import DataDamagedError
 from cluster.data import NodeData
 from cluster.errors import StartError
+from cluster.state.errors import CorruptState
+from cluster.state.machine import StateMachine
+from cluster.storage.lmdb_store import LmdbStore
 from cluster.storage.records import COMMANDS_KIND
 from cluster.storage.snapshots import SnapshotInfo
 from cluster.storage.wal_config import WalConfig
@@ -77,6 +80,10 @@ class Disk:
             assert all(entry.data[0] == COMMANDS_KIND for entry in entries)
             self.data.replicas[0].apply(entries, self.log.durable_index)
 
+    def store(self) -> None:
+        """As a running node does from time to time."""
+        self.data.replicas[0].store()
+
     def digest(self) -> str:
         return self.data.replicas[0].digest()
 
@@ -86,6 +93,7 @@ class Disk:
         return term
 
     def snapshot(self) -> SnapshotInfo:
+        self.store()
         copy = self.data.snapshots[0].take()
         return copy.publish(self.term_of(copy.applied_index))
 
@@ -131,6 +139,8 @@ def snapshot_points(disk: Disk, into: Path) -> list[Point]:
     disk.log.compact(40)
     disk.write(120)
     crashes.here("before")
+    disk.store()
+    crashes.here("stored")
     copy = disk.data.snapshots[0].take()
     crashes.here("copy unfinished", lambda path: cut(only(path, "copy.tmp")))
     crashes.here("copy unnamed")
@@ -287,7 +297,7 @@ def test_crash_at_every_point_of_a_snapshot_and_of_compaction_loses_nothing(
 ) -> None:
     right = digests(tmp_path, 120, 140)
     points = snapshot_points(disk, tmp_path)
-    assert len(points) == 9
+    assert len(points) == 10
     for name, path in points:
         if crash != "process":
             rolled_back(path, Random(name))
@@ -346,6 +356,46 @@ def test_second_install_over_a_snapshot_of_ones_own(disk: Disk, tmp_path: Path) 
     index, digest = recovered(tmp_path / "crashed", BOOT)
     assert (index, digest) == (NEW, digests(tmp_path, NEW)[NEW])
     assert only(disk.path, "*.snapshot").name.startswith(f"{NEW}-")
+
+
+def test_stop_stores_what_was_applied(tmp_path: Path) -> None:
+    """A start after it has nothing to apply, whatever boot it is."""
+    disk = Disk(tmp_path / "data")
+    disk.write(OLD)
+    disk.write(NEW)
+    digest = disk.digest()
+    shutil.copytree(disk.path, tmp_path / "crashed")
+    disk.close()
+    stopped, crashed = Disk(tmp_path / "data", boot_id=NEXT_BOOT), Disk(tmp_path / "crashed")
+    assert (stopped.replica_index, stopped.digest()) == (NEW, digest)
+    assert crashed.replica_index < NEW
+    crashed.apply()
+    assert (crashed.replica_index, crashed.digest()) == (NEW, digest)
+    stopped.close()
+    crashed.close()
+
+
+@pytest.mark.parametrize(
+    "fails", [(LmdbStore, "__init__"), (StateMachine, "load")], ids=["store", "content"]
+)
+def test_reopening_from_a_snapshot_may_fail_and_be_done_again(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, fails: tuple[type, str]
+) -> None:
+    disk.write(OLD)
+    info = disk.snapshot()
+    digest = disk.digest()
+    disk.write(NEW)
+
+    def damaged(*_: object, **__: object) -> None:
+        raise CorruptState("for this test")
+
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(*fails, damaged)
+            with pytest.raises(CorruptState, match="for this test"):
+                disk.data.reopen_from_snapshot(0)
+    disk.data.reopen_from_snapshot(0)
+    assert (disk.replica_index, disk.digest()) == (info.last_index, digest)
 
 
 # Damage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from cluster.replica import Replica
@@ -14,9 +15,11 @@ from cluster.state.memory_store import MemoryStore
 from cluster.storage.records import COMMANDS_KIND, NOOP_KIND, Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from cluster.state.commands import Command, Result
     from cluster.state.history import Version
-    from cluster.state.store import Store
+    from cluster.state.store import ReadTransaction, Store, WriteTransaction
 
 NAMESPACE = b"default"
 START_MS = 1_700_000_000_000
@@ -88,12 +91,15 @@ class Bench:
         self.store: Store = MemoryStore() if store is None else store
         self.replica = Replica(self.store, StateMachine())
         self.log: list[Entry] = []
+        self.results: list[list[Result]] = []
+        """Of each entry of the log."""
 
     def run(self, *batch: Command, at_ms: int = 0) -> list[Result]:
         """Applies one entry, stamped `at_ms` after the start; its results."""
         entry = commands_entry(self.replica.applied_index + 1, START_MS + at_ms, *batch)
         self.log.append(entry)
-        return self.replica.apply([entry], entry.index)[0]
+        self.results += self.replica.apply([entry], entry.index)
+        return self.results[-1]
 
     def one(self, command: Command, *, at_ms: int = 0) -> Result:
         """Applies an entry of one command; its result."""
@@ -116,6 +122,36 @@ class Bench:
         record = self.get(key)
         return None if record is None else record.value
 
+    @contextmanager
+    def read(self) -> Generator[ReadTransaction]:
+        """What has been applied, be it in the store or not."""
+        with self.replica.view() as (txn, _):
+            yield txn
+
     def restart(self) -> None:
-        """A new process over the same store."""
+        """A process stops as it should, and a new one opens the same store."""
+        self.replica.close()
         self.replica = Replica(self.store, StateMachine())
+
+    def crash(self) -> None:
+        """A process is killed; a new one applies again what the store lacks, with like results."""
+        self.replica.abandon()
+        self.replica = Replica(self.store, StateMachine())
+        stored = self.replica.applied_index
+        if stored < len(self.log):
+            again = self.replica.apply(self.log[stored:], len(self.log))
+            assert again == self.results[stored:]
+
+    @contextmanager
+    def damage(self) -> Generator[WriteTransaction]:
+        """Changes the store behind the back of the replica, which is stopped: `restart` follows."""
+        self.replica.close()
+        with self.store.write() as txn:
+            yield txn
+
+    def copy(self) -> MemoryStore:
+        """Goes on with another store, as from a snapshot and with the log after it."""
+        assert isinstance(self.store, MemoryStore)
+        self.store = copied = MemoryStore.from_dump(self.store.dump())
+        self.crash()
+        return copied

@@ -129,11 +129,11 @@ class QueueBench(Bench):
         """What the answer to a dequeue holds."""
         if result[0] != 0:
             return ()
-        with self.store.read() as txn:
+        with self.read() as txn:
             return cast("tuple[Message, ...]", expand(txn, result)[1])
 
     def peek(self, count: int = 100, *, queue: bytes = QUEUE) -> tuple[Message, ...]:
-        with self.store.read() as txn:
+        with self.read() as txn:
             result = peek(txn, NAMESPACE, queue, count=count, max_bytes=MANY_BYTES)
         return cast("tuple[Message, ...]", result[1])
 
@@ -143,19 +143,19 @@ class QueueBench(Bench):
 
     def dead(self, count: int = 1000, *, queue: bytes = QUEUE) -> list[int]:
         """Sequences of the dead letters."""
-        with self.store.read() as txn:
+        with self.read() as txn:
             result = list_dead(txn, NAMESPACE, queue, count=count, max_bytes=MANY_BYTES)
         return [message[0] for message in cast("tuple[Message, ...]", result[1])]
 
     def counts(self, *, queue: bytes = QUEUE) -> Counts:
-        with self.store.read() as txn:
+        with self.read() as txn:
             return Counts(*stats(txn, NAMESPACE, queue)[1:5])
 
     def names(self, prefix: bytes = b"", after: bytes = b"", limit: int = 100) -> list[bytes]:
-        with self.store.read() as txn:
+        with self.read() as txn:
             return [each[0] for each in list_queues(txn, NAMESPACE, prefix, after, limit=limit)[0]]
 
     def rows(self, *tables: Table) -> int:
         """How many rows there are, by default in all tables of queues."""
-        with self.store.read() as txn:
+        with self.read() as txn:
             return sum(1 for table in tables or QUEUE_TABLES for _ in txn.scan(table, b""))

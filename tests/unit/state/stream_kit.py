@@ -8,7 +8,6 @@ from cluster.state import group_commands as group_codes
 from cluster.state import group_reads, stream_reads
 from cluster.state import stream_commands as stream_codes
 from cluster.state.group_rows import decode_group
-from cluster.state.memory_store import MemoryStore
 from cluster.state.objects import object_key, read_object
 from cluster.state.store import Table
 from cluster.state.stream import GROUP_KIND
@@ -293,7 +292,7 @@ class StreamBench(Bench):
 
     def rows(self, *tables: Table) -> int:
         """How many rows there are."""
-        with self.store.read() as txn:
+        with self.read() as txn:
             return sum(1 for table in tables for _ in txn.scan(table, b""))
 
     def tidy(self, at_ms: int = 0) -> None:
@@ -303,9 +302,3 @@ class StreamBench(Bench):
             if not self.rows(Table.GARBAGE):
                 return
         raise AssertionError("garbage stays")
-
-    def copy(self) -> None:
-        """As from a snapshot: another store with the same content."""
-        assert isinstance(self.store, MemoryStore)
-        self.store = MemoryStore.from_dump(self.store.dump())
-        self.restart()

@@ -17,13 +17,13 @@ def bench() -> Bench:
 
 
 def rows(bench: Bench, table: Table) -> int:
-    with bench.store.read() as txn:
+    with bench.read() as txn:
         return sum(1 for _ in txn.scan(table, b""))
 
 
 def times(bench: Bench) -> list[int]:
     """The times in the index, in milliseconds after the start."""
-    with bench.store.read() as txn:
+    with bench.read() as txn:
         scan = txn.scan(Table.EXPIRY, b"")
         return [int.from_bytes(key[:8], "big") - START_MS for key, _ in scan]
 
@@ -117,7 +117,7 @@ def test_it_goes_on_after_a_restart(bench: Bench) -> None:
 
 def test_a_row_without_its_key_is_damage(bench: Bench) -> None:
     key = (START_MS + 5).to_bytes(8, "big") + bytes(16)
-    with bench.store.write() as txn:
+    with bench.damage() as txn:
         txn.put(Table.EXPIRY, key, seal(key, b"default\x00missing"))
     bench.restart()
     bench.run(at_ms=4)

@@ -17,7 +17,7 @@ from cluster.state.history import (
     Version,
 )
 from cluster.state.kv import HANDLERS
-from cluster.state.memory_store import MemoryStore, MemoryWriteTransaction
+from cluster.state.memory_store import MemoryStore
 from cluster.state.overlay import Overlay
 from cluster.state.store import Table
 from cluster.state.txn_commands import TXN_COMMIT
@@ -47,7 +47,7 @@ def values(bench: Bench, key: bytes = b"a") -> list[bytes]:
 
 
 def rows(bench: Bench, table: Table) -> int:
-    with bench.store.read() as txn:
+    with bench.read() as txn:
         return sum(1 for _ in txn.scan(table, b""))
 
 
@@ -112,20 +112,18 @@ class TestVersions:
     ) -> None:
         looked_at: list[Table] = []
         written: list[Table] = []
-        get, put_row = MemoryWriteTransaction.get, MemoryWriteTransaction.put
+        get, put_row = Overlay.get, Overlay.put
 
-        def watched_get(txn: MemoryWriteTransaction, table: Table, key: bytes) -> bytes | None:
+        def watched_get(txn: Overlay, table: Table, key: bytes) -> bytes | None:
             looked_at.append(table)
             return get(txn, table, key)
 
-        def watched_put(
-            txn: MemoryWriteTransaction, table: Table, key: bytes, value: bytes
-        ) -> None:
+        def watched_put(txn: Overlay, table: Table, key: bytes, value: bytes) -> None:
             written.append(table)
             put_row(txn, table, key, value)
 
-        monkeypatch.setattr(MemoryWriteTransaction, "get", watched_get)
-        monkeypatch.setattr(MemoryWriteTransaction, "put", watched_put)
+        monkeypatch.setattr(Overlay, "get", watched_get)
+        monkeypatch.setattr(Overlay, "put", watched_put)
         bench.run(put(b"a", b"1"))
         assert (looked_at, written) == ([Table.KV], [Table.KV, Table.META])
         bench.run(put(b"a", b"2"))
@@ -270,10 +268,14 @@ class TestAfterARestart:
         bench.run(put(b"a", b"1"), delete(b"a"))
         memory.full = True
         with pytest.raises(StoreFull):
-            bench.run(put(b"a", b"2"))
+            bench.replica.store()
+        bench.run(put(b"a", b"2"))
         memory.full = False
-        bench.run(put(b"a", b"3"))
-        assert values(bench) == [b"3", b"1"]
+        for _ in range(2):
+            bench.run(delete(b"a"), put(b"a", b"3"))
+            bench.replica.store()
+            bench.restart()
+        assert values(bench) == [b"3", b"3", b"2", b"1"]
 
     def test_when_something_is_due_is_known(self, bench: Bench) -> None:
         bench.run(put(b"a", b"1"))
@@ -320,11 +322,13 @@ class TestTransactions:
         bench.run(put(b"a", bytes(1000)), put(b"b", bytes(1000)))
         context = Context()
         context.one_revision = True
+        bench.replica.store()
         with bench.store.write() as txn:
             context.txn = overlay = Overlay(txn)
             for command in (put(b"a", b"1"), delete(b"b"), put(b"b", b"2")):
                 assert HANDLERS[cast(int, command[0])](context, command)[0] == 0
             overlay.write_to(txn)
+        bench.restart()
         assert rows(bench, Table.HISTORY) == 0
 
     def test_one_that_fails_leaves_graves_as_they_were(self, bench: Bench) -> None:
@@ -341,9 +345,10 @@ class TestTransactions:
 
 class TestDamage:
     def broken(self, bench: Bench, table: Table) -> None:
-        with bench.store.write() as txn:
+        with bench.damage() as txn:
             key = next(iter(txn.scan(table, b"")))[0]
             txn.delete(table, key)
+        bench.restart()
 
     def test_a_missing_version_is_noticed(self, bench: Bench) -> None:
         bench.run(put(b"a", b"1"), put(b"a", b"2"))
@@ -365,8 +370,9 @@ class TestDamage:
 
     def test_a_changed_value_is_noticed(self, bench: Bench) -> None:
         bench.run(put(b"a", b"1"), put(b"a", b"2"))
-        with bench.store.write() as txn:
+        with bench.damage() as txn:
             key, row = next(iter(txn.scan(Table.HISTORY, b"")))
             txn.put(Table.HISTORY, key, row[:-1] + b"?")
+        bench.restart()
         with pytest.raises(CorruptState, match="checksum"):
             bench.history(b"a")

@@ -6,13 +6,14 @@ import logging
 import resource
 from typing import TYPE_CHECKING
 
+import lmdb
 import pytest
 
 from cluster.replica import Replica
 from cluster.state.errors import CorruptState, StoreFull
 from cluster.state.machine import StateMachine
 from cluster.state.store import Table
-from cluster.storage.lmdb_store import LmdbStore, read_boot_id
+from cluster.storage.lmdb_store import LmdbReadTransaction, LmdbStore, read_boot_id
 from tests.unit.state.helpers import START_MS, Bench, commands_entry, put
 
 if TYPE_CHECKING:
@@ -141,14 +142,22 @@ class TestFullDisk:
         small = commands_entry(1, START_MS, put(b"a", b"1"))
         large = commands_entry(2, START_MS, put(b"b", bytes(self.MAP_BYTES)))
         replica.apply([small], 1)
+        replica.store()
+        replica.apply([large], 2)
+        digest = replica.digest()
         for _ in range(2):
             with pytest.raises(StoreFull):
-                replica.apply([large], 2)
-            assert replica.applied_index == 1
+                replica.store()
+            assert (replica.applied_index, replica.stored_index) == (2, 1)
+            assert replica.digest() == digest
+        replica.close()
         store.close()
         roomier = LmdbStore(path, map_bytes=8 * self.MAP_BYTES, boot_id=BOOT)
         replica = Replica(roomier, StateMachine())
         assert replica.apply([large], 2) == [[(0, 2)]]
+        replica.store()
+        assert (replica.stored_index, replica.digest()) == (2, digest)
+        replica.close()
         roomier.close()
 
     def test_a_disk_that_takes_no_more_bytes(self, path: Path) -> None:
@@ -178,6 +187,17 @@ class TestReaders:
             assert value_in(store) == b"%d" % number * 400
         store.close()
 
+    def test_a_replica_lets_go_of_its_own_to_store(self, path: Path) -> None:
+        """It reads from the store all the time."""
+        store = LmdbStore(path, map_bytes=TestFullDisk.MAP_BYTES, boot_id=BOOT)
+        bench = Bench(store)
+        for number in range(500):
+            bench.run(put(b"a", b"%d" % number * 400))
+            bench.replica.store()
+            assert bench.value(b"a") == b"%d" % number * 400
+        bench.replica.close()
+        store.close()
+
 
 class TestDamage:
     def test_files_that_are_not_lmdb(self, path: Path) -> None:
@@ -189,11 +209,32 @@ class TestDamage:
     def test_a_flipped_byte_in_the_file(self, path: Path) -> None:
         bench = Bench(LmdbStore(path, boot_id=BOOT))
         bench.run(put(b"a", b"a value to be found in the file"))
+        bench.replica.close()
         bench.store.close()
         content = (path / "data.mdb").read_bytes()
         assert content.count(b"to be found") >= 1
         (path / "data.mdb").write_bytes(content.replace(b"to be found", b"to be fount"))
         store = LmdbStore(path, boot_id=BOOT)
+        bench = Bench(store)
         with pytest.raises(CorruptState, match="KV"):
-            Bench(store).get(b"a")
+            bench.get(b"a")
+        bench.replica.abandon()
+        store.close()
+
+    def test_that_lmdb_finds_is_said_by_whoever_reads(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def damaged(_txn: LmdbReadTransaction, _table: Table, _key: bytes) -> bytes | None:
+            raise lmdb.CorruptedError("for this test")
+
+        store = LmdbStore(path, boot_id=BOOT)
+        bench = Bench(store)
+        bench.run(put(b"a", b"1"))
+        bench.restart()
+        monkeypatch.setattr(LmdbReadTransaction, "get", damaged)
+        with pytest.raises(CorruptState, match="for this test"):
+            bench.get(b"a")
+        with pytest.raises(CorruptState, match="for this test"):
+            bench.run(put(b"a", b"2"))
+        bench.replica.abandon()
         store.close()

@@ -6,7 +6,6 @@ import pytest
 
 from cluster.state.commands import EMPTY
 from cluster.state.errors import CorruptState
-from cluster.state.memory_store import MemoryStore
 from cluster.state.queue import CONSUMED_BYTES_MAX, DEDUP_MS
 from cluster.state.queue_reads import PAGE_BYTES_MAX, expand
 from cluster.state.store import Table
@@ -347,7 +346,7 @@ class TestAnswers:
     def test_a_result_of_another_command_stays_as_it_is(
         self, bench: QueueBench, kept: tuple[int, ...]
     ) -> None:
-        with bench.store.read() as txn:
+        with bench.read() as txn:
             assert expand(txn, kept) == kept
 
 
@@ -421,11 +420,11 @@ class TestTouchedTopics:
 
 @pytest.mark.parametrize("table", [Table.QUEUE_READY, Table.QUEUE_STATE, Table.QUEUE_BODY])
 def test_damage_is_noticed(table: Table) -> None:
-    store = MemoryStore()
-    bench = QueueBench(store)
+    bench = QueueBench()
     bench.run(configure(DELIVERY_CONSUME), enqueue(b"a"), enqueue(b"b", delay_ms=10))
-    with store.write() as txn:
+    with bench.damage() as txn:
         key, row = next(iter(txn.scan(table, b"")))
         txn.put(table, key, row[:-1] + bytes((row[-1] ^ 1,)))
+    bench.restart()
     with pytest.raises(CorruptState, match=table.name):
         bench.run(dequeue(2), at_ms=10)

@@ -7,6 +7,7 @@ import pytest
 from cluster.state.commands import BELOW_FLOOR, SESSION_UNKNOWN, Result
 from cluster.state.errors import CorruptState
 from cluster.state.memory_store import MemoryStore
+from cluster.state.overlay import Overlay
 from cluster.state.sessions import (
     PURGE_ROWS_MAX,
     RESULTS_BYTES_MAX,
@@ -31,7 +32,7 @@ def bench() -> Bench:
 
 
 def rows(bench: Bench, table: Table) -> list[bytes]:
-    with bench.store.read() as txn:
+    with bench.read() as txn:
         return [key for key, _ in txn.scan(table, b"")]
 
 
@@ -166,6 +167,26 @@ class TestFloor:
         bench.run(within(Triple(1, 5, 5), incr(b"a")), within(Triple(1, 5, 6), incr(b"a")))
         assert rows(bench, Table.RESULTS) == []
 
+    @pytest.mark.parametrize("order", [(5, 7), (7, 5)])
+    def test_such_a_row_is_not_even_written_for_a_moment(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, order: tuple[int, int]
+    ) -> None:
+        written: list[Table] = []
+        put_row = Overlay.put
+
+        def watched(txn: Overlay, table: Table, key: bytes, value: bytes) -> None:
+            written.append(table)
+            put_row(txn, table, key, value)
+
+        monkeypatch.setattr(Overlay, "put", watched)
+        passed = within(Triple(1, 8, 8), incr(b"a"))
+        bench.run(*(within(Triple(1, each, 1), incr(b"a")) for each in order), passed, passed)
+        assert written.count(Table.RESULTS) == 1
+        written.clear()
+        bench.run(within(Triple(1, 9, 9), incr(b"a")), within(Triple(1, 9, 10), incr(b"a")))
+        assert Table.RESULTS not in written
+        assert rows(bench, Table.RESULTS) == []
+
 
 class TestUnknown:
     def test_a_session_that_never_was(self, bench: Bench) -> None:
@@ -228,11 +249,41 @@ class TestBounds:
         with MemoryStore().write() as txn:
             sessions.begin(txn, 1, 0)
             sessions.open(TOKEN)
-            for sequence, answer in enumerate(answers, 1):
-                assert admit_and_keep(sessions, sequence, 1, answer) is None
+            for index, answer in enumerate(answers, 1):
+                sessions.begin(txn, index, 0)
+                assert admit_and_keep(sessions, index, 1, answer) is None
+                sessions.end()
+            sessions.begin(txn, 3, 0)
             assert admit_and_keep(sessions, 3, 1, (0, 3)) == (Reason.TOO_MANY_PROPOSALS,)
             assert admit_and_keep(sessions, 2, 1, (0, 9)) == (0, 2)
             assert admit_and_keep(sessions, 3, 2, (0, 3)) is None
+
+    @pytest.mark.parametrize("restarts", [False, True])
+    def test_what_counts_is_the_same_after_a_restart(self, restarts: bool) -> None:
+        """All of a row while any of it may be asked for; nothing of one that has passed."""
+        store = MemoryStore()
+        sessions = Sessions(results_max=3)
+
+        def entry(index: int, *commands: tuple[int, int]) -> list[Result | None]:
+            nonlocal sessions
+            with store.write() as txn:
+                sessions.begin(txn, index, 0)
+                if index == 1:
+                    sessions.open(TOKEN)
+                answers = [admit_and_keep(sessions, *each, (0, each[0])) for each in commands]
+                sessions.end()
+                sessions.finish(txn)
+            if restarts:
+                sessions = Sessions(results_max=3)
+                with store.read() as read:
+                    sessions.load(read, 1)
+            return answers
+
+        full = (Reason.TOO_MANY_PROPOSALS,)
+        assert entry(1, (1, 1), (3, 1)) == [None, None]
+        assert entry(2, (4, 2), (5, 2)) == [None, full], "1 counts: it stands beside 3"
+        assert entry(3, (6, 4), (6, 7)) == [None, (BELOW_FLOOR,)]
+        assert entry(4, (7, 7), (8, 7), (9, 7), (10, 7)) == [None, None, None, full]
 
     def test_consumed_messages_that_are_kept_are_bounded_in_bytes(self, bench: Bench) -> None:
         """Its floor may stay behind; a restart counts the same."""
@@ -267,7 +318,8 @@ def admit_and_keep(sessions: Sessions, sequence: int, floor: int, result: Result
 
 def test_results_without_a_session_are_damage(bench: Bench) -> None:
     bench.run(within(Triple(1, 1, 1), incr(b"a")))
-    with bench.store.write() as txn:
-        txn.delete(Table.SESSIONS, rows(bench, Table.SESSIONS)[0])
+    (session,) = rows(bench, Table.SESSIONS)
+    with bench.damage() as txn:
+        txn.delete(Table.SESSIONS, session)
     with pytest.raises(CorruptState, match="RESULTS"):
         bench.restart()

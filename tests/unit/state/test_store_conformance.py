@@ -2,26 +2,77 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cluster.state.memory_store import MemoryStore
+from cluster.state.overlay import Overlay
 from cluster.state.store import KEY_BYTES_MAX, Table
 from cluster.storage.lmdb_store import LmdbStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from cluster.state.store import Store
+    from cluster.state.store import ReadTransaction, Store, WriteTransaction
+
+
+class Layered:
+    """Changes above a store, as a replica has them, and above these what is yet to be one of them.
+
+    Brought to the store after each write, or only at the end.
+    """
+
+    def __init__(self, store: Store, *, soon: bool) -> None:
+        self._store = store
+        self._soon = soon
+        self._begin()
+
+    def _begin(self) -> None:
+        self._reading = self._store.read()
+        self._changes = Overlay(self._reading.__enter__())
+
+    def _bring(self) -> None:
+        self._reading.__exit__(None, None, None)
+        with self._store.write() as txn:
+            self._changes.write_to(txn)
+
+    @contextmanager
+    def read(self) -> Generator[ReadTransaction]:
+        yield self._changes
+
+    @contextmanager
+    def write(self) -> Generator[WriteTransaction]:
+        txn = Overlay(self._changes)
+        yield txn
+        txn.write_to(self._changes)
+        if self._soon:
+            self._bring()
+            self._begin()
+
+    def close(self) -> None:
+        """Everything that was seen is in the store."""
+        seen = [list(self._changes.scan(table, b"")) for table in Table]
+        self._bring()
+        with self._store.read() as txn:
+            assert [list(txn.scan(table, b"")) for table in Table] == seen
+        self._store.close()
 
 
 @pytest.fixture(params=["memory", "lmdb"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store = (
-        MemoryStore() if request.param == "memory" else LmdbStore(tmp_path / "s", boot_id="boot")
-    )
+def real_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "memory":
+        return MemoryStore()
+    return LmdbStore(tmp_path / "s", boot_id="boot")
+
+
+@pytest.fixture(params=["alone", "below changes", "below changes that are stored soon"])
+def store(request: pytest.FixtureRequest, real_store: Store) -> Iterator[Store]:
+    made: Store = real_store
+    if request.param != "alone":
+        made = Layered(real_store, soon=request.param != "below changes")
     yield made
     made.close()
 
@@ -78,6 +129,37 @@ def test_put_replaces_and_delete_says_what_it_did(store: Store) -> None:
     assert keys_from(store, Table.KV) == []
 
 
+def test_many_are_put_at_once_in_any_order(store: Store) -> None:
+    fill(store, Table.KV, b"a", b"b")
+    with store.write() as txn:
+        txn.put_all(Table.KV, ((key, b"new") for key in (b"c", b"a", b"d")))
+        txn.put_all(Table.KV, [])
+        assert txn.get(Table.KV, b"d") == b"new"
+    with store.read() as read:
+        assert list(read.scan(Table.KV, b"")) == [
+            *((b"a", b"new"), (b"b", b"value of b")),
+            *((b"c", b"new"), (b"d", b"new")),
+        ]
+
+
+def test_a_queue_is_read_at_its_front_while_rows_go_and_come_back(store: Store) -> None:
+    keys = [b"%03d" % number for number in range(40)]
+    fill(store, Table.KV, *keys)
+    with store.write() as txn:
+        for key in keys[:20]:
+            assert next(txn.scan(Table.KV, b""))[0] == key
+            assert txn.delete(Table.KV, key)
+        txn.put(Table.KV, keys[7], b"back")
+        assert next(txn.scan(Table.KV, b"")) == (keys[7], b"back")
+        assert next(txn.scan(Table.KV, keys[8]))[0] == keys[20]
+    with store.write() as txn:
+        for key in (keys[7], *keys[20:]):
+            assert next(txn.scan(Table.KV, b""))[0] == key
+            assert txn.delete(Table.KV, key)
+        assert list(txn.scan(Table.KV, b"")) == []
+    assert keys_from(store, Table.KV) == []
+
+
 def test_the_longest_key_fits(store: Store) -> None:
     fill(store, Table.LONG, b"k" * KEY_BYTES_MAX)
     assert keys_from(store, Table.LONG) == [b"k" * KEY_BYTES_MAX]
@@ -110,7 +192,8 @@ def test_an_exception_drops_the_whole_transaction(store: Store) -> None:
     assert keys_from(store, Table.KV) == [b"a", b"c"]
 
 
-def test_a_reader_keeps_the_state_it_began_with(store: Store) -> None:
+def test_a_reader_keeps_the_state_it_began_with(real_store: Store) -> None:
+    store = real_store
     fill(store, Table.KV, b"a")
     with store.read() as before:
         with store.write() as txn:
@@ -122,6 +205,7 @@ def test_a_reader_keeps_the_state_it_began_with(store: Store) -> None:
         with store.read() as after:
             assert after.get(Table.KV, b"b") == b"new"
         assert before.get(Table.KV, b"b") is None
+    store.close()
 
 
 def test_reads_nest_and_follow_each_other(store: Store) -> None:

@@ -103,9 +103,10 @@ class TestReading:
 
     def test_damage_is_noticed(self, bench: StreamBench) -> None:
         bench.append(b"a")
-        with bench.store.write() as txn:
+        with bench.damage() as txn:
             key, row = next(iter(txn.scan(Table.STREAM_RECORDS, b"")))
             txn.put(Table.STREAM_RECORDS, key, row[:-1] + b"b")
+        bench.restart()
         with pytest.raises(CorruptState):
             bench.records()
 
