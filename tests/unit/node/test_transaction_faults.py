@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cluster.partition import Partition
+    from cluster.raft.reads import ReadReady
 
 NS = b"default"
 TAG = b"{acct}"
@@ -270,6 +271,22 @@ class TestTimeIsOver:
         assert cluster.run(KvIncr(NS, A, 0, txn=txn)) == Counter(None, 10)
 
 
+_OF_THE_STATE: dict[str, Callable[[int], Body]] = {
+    "absent": lambda txn: KvPut(NS, A, b"v", if_absent=True, txn=txn),
+    "cas": lambda txn: KvPut(NS, A, b"v", cas=1, txn=txn),
+    "get": lambda txn: KvGet(NS, A, txn=txn),
+    "incr": lambda txn: KvIncr(NS, B, txn=txn),
+    "delete": lambda txn: KvDelete(NS, A, txn=txn),
+    "commit": lambda txn: TxnCommit(NS, None, txn),
+    "rollback unknown": lambda txn: TxnRollback(NS, None, txn + 1),
+    "put unknown": lambda txn: KvPut(NS, A, b"v", txn=txn + 1),
+}
+
+
+def _no_reads(_group: RaftGroup) -> list[ReadReady]:
+    return []
+
+
 class TestWithoutAReadIndex:
     """What says nothing of the state is answered by a leader that may have lost its majority."""
 
@@ -278,7 +295,7 @@ class TestWithoutAReadIndex:
         """An open transaction at a leader to which nobody confirms any more that it leads."""
         ok(cluster, KvPut(NS, A, b"before"))
         txn = begin(cluster)
-        monkeypatch.setattr(RaftGroup, "take_reads", lambda _: [])
+        monkeypatch.setattr(RaftGroup, "take_reads", _no_reads)
         return txn
 
     def test_begin_and_put_and_rollback(self, cluster: SmallCluster, txn: int) -> None:
@@ -290,24 +307,11 @@ class TestWithoutAReadIndex:
         assert not isinstance(put.answer, Refusal)
         assert rolled_back.answer == Done()
 
-    @pytest.mark.parametrize(
-        "body",
-        [
-            lambda txn: KvPut(NS, A, b"v", if_absent=True, txn=txn),
-            lambda txn: KvPut(NS, A, b"v", cas=1, txn=txn),
-            lambda txn: KvGet(NS, A, txn=txn),
-            lambda txn: KvIncr(NS, B, txn=txn),
-            lambda txn: KvDelete(NS, A, txn=txn),
-            lambda txn: TxnCommit(NS, None, txn),
-            lambda txn: TxnRollback(NS, None, txn + 1),
-            lambda txn: KvPut(NS, A, b"v", txn=txn + 1),
-        ],
-        ids=["absent", "cas", "get", "incr", "delete", "commit", "rollback unknown", "put unknown"],
-    )
+    @pytest.mark.parametrize("what", _OF_THE_STATE)
     def test_what_depends_on_the_state_waits(
-        self, cluster: SmallCluster, txn: int, body: Callable[[int], Body]
+        self, cluster: SmallCluster, txn: int, what: str
     ) -> None:
-        call = cluster.start(body(txn))
+        call = cluster.start(_OF_THE_STATE[what](txn))
         cluster.settle()
         assert not call.given
 
