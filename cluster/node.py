@@ -1,16 +1,10 @@
 """A node: everything put together, started, and stopped in the reverse order."""
 
 import asyncio
-import gc
 import logging
-import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING, TextIO
-
-import uvloop
+from typing import TYPE_CHECKING
 
 from cluster.clock import Clock, Pauses, SystemClock
 from cluster.compaction import Compaction
@@ -20,7 +14,7 @@ from cluster.describe import NodeDescription
 from cluster.dispatch import Dispatcher
 from cluster.errors import NodeFailedError, StartError
 from cluster.forwarding import Forwarding
-from cluster.gateway import Gateway, allow_files
+from cluster.gateway import Gateway
 from cluster.leadership import Leadership
 from cluster.partition import Partition
 from cluster.peer_handler import NodePeerHandler
@@ -323,8 +317,16 @@ class NodeCore:
     # --- running ---
 
     def _schedule_tick(self) -> None:
-        is_idle = all(partition.is_idle for partition in self.partitions.values())
+        is_idle = all(map(self._is_idle, self.partitions.values()))
         self._tick_timer = self._loop.call_later(IDLE_TICK_S if is_idle else TICK_S, self._tick)
+
+    def _is_idle(self, partition: Partition) -> bool:
+        if partition.broken:
+            return True
+        leader = partition.group.leader
+        # Without a leader in sight, an election is near.
+        in_sight = leader == self.config.node_id or self._network.connected(leader)
+        return in_sight and partition.is_idle
 
     def _tick(self) -> None:
         self._schedule_tick()
@@ -359,52 +361,3 @@ class NodeCore:
             failure = NodeFailedError(f"the node had to stop: {error}")
             failure.__cause__ = error
             self._on_failure(failure)
-
-
-def run(config: "NodeConfig", command: str = "flo node ...") -> int:
-    """Runs a node until SIGTERM or SIGINT; the exit code. Prints one line when it is ready.
-
-    `command` is what was typed, for messages that tell how to start this node again.
-    """
-    allow_files()
-    try:
-        return uvloop.run(_run(config, command))
-    except StartError as error:
-        _say(sys.stderr, f"flo node: {error}")
-        return 3
-
-
-async def _run(config: "NodeConfig", command: str) -> int:
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[NodeFailedError | None] = loop.create_future()
-
-    def end(failure: NodeFailedError | None) -> None:
-        if not ended.done():
-            ended.set_result(failure)
-
-    node = NodeCore(config, on_failure=end, command=command)
-    await node.start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, None)
-    # What is alive now lives as long as the node: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
-    _say(
-        sys.stdout,
-        f"flo node ready: id {config.node_id}, clients {config.listen}, peers"
-        f" {config.peer_listen}, data {config.data_dir}",
-    )
-    failure = await ended
-    if failure is not None:
-        _say(sys.stderr, f"flo node: {failure}")
-        return 3
-    logger.info("stopping")
-    await node.hand_over()
-    await node.stop()
-    return 0
-
-
-def _say(stream: TextIO, line: str) -> None:
-    """Prints a line. A full disk behind the output costs the words, never the node."""
-    with suppress(OSError):
-        print(line, file=stream, flush=True)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from cluster.applying import Applying
 from cluster.commits import Collecting
 from cluster.expansions import expand_all
 from cluster.partition_defaults import end_learning, ignore_snapshot, tell_nobody
@@ -19,7 +20,7 @@ from cluster.room import Room
 from cluster.snapshot_transfer import SnapshotTransfer, TransferConfig
 from cluster.stamps import Stamps
 from cluster.state.commands import encode_entry
-from cluster.state.errors import CorruptState, StoreFull, UnknownCommand
+from cluster.state.errors import CorruptState, UnknownCommand
 from cluster.storage.wal_errors import WalDamaged, WalFailed
 from cluster.transactions import TXN_COMMIT_ASKED, Budget, Transactions
 from cluster.waiting import Waiting
@@ -47,10 +48,6 @@ BROKEN = (
 _FOLLOWER_BACKLOG_MAX = 128
 """Entries that a follower leaves unapplied between two ticks."""
 _HOUSEKEEPING_MS = 1000
-_APPLY_S = 0.02
-"""How long one turn applies: heartbeats and other partitions wait meanwhile."""
-_APPLY_AGAIN_S = 0.5
-"""How long to wait before an entry that found no space is applied again."""
 
 
 class Partition:
@@ -61,15 +58,11 @@ class Partition:
     says nothing, and its state is not read."""
     broken: str | None = None
     """Why this replica stopped; it then serves nothing and says nothing to its peers."""
-    disk_full = False
-    """The state cannot be written: committed entries wait to be applied."""
     log_full = False
-    """The node's log finds no space."""
     log_too_long = False
-    """The node's log grows faster than it is let go (`LogGuard`)."""
+    """The node's log finds no space, or grows faster than it is let go (`LogGuard`)."""
     commands_applied = 0
     """Since the node started, for the status document."""
-    _apply_again_at = 0.0
     _apply_due = True
     _time_due = False
     """Something waits for a time that has come: an entry has to carry it."""
@@ -112,9 +105,11 @@ class Partition:
         self.on_leader: Callable[[int, NodeId], None] = tell_nobody
         """Called with (partition, leader) when this replica learns of a leader, or of none (0)."""
         self._clock = clock
-        self._log = log
         self._limits = limits
         self._stamps = Stamps(clock)
+        self.applying = Applying(
+            partition_id, group=group, log=log, replica=replica, clock=clock, limits=limits
+        )
         self._commands = WaitingCommands(limits, clock, room or Room(limits.calls_bytes_max))
         self.withdraw = self._commands.withdraw
         self.waiting = Waiting(limits.partition_waiting_max)
@@ -159,12 +154,11 @@ class Partition:
     ) -> None:
         """A call of a transaction that is open here; see `cluster.transactions`."""
         if code == TXN_COMMIT_ASKED:
-            txn_id = cast(int, args[1])
-            waiter = Collecting(self.transactions, txn_id, triple, self.submit, waiter)
+            waiter = Collecting(self.transactions, cast(int, args[1]), triple, self.submit, waiter)
         args = (code, *triple[:2], *args)
         # Between a change of leadership and the turn that notices it, open ones are of before.
-        settled = self.group.is_ready and self._led_term == self.group.leads_term
-        if self.broken or not settled or not self._reads.transact_at_once(args, waiter):
+        may_answer = not self.broken and self._led_term == self.group.leads_term
+        if not may_answer or not self._reads.transact_at_once(args, waiter):
             self.read(TRANSACT, args, waiter)
 
     def read_stale(self, code: int, args: Sequence[object], waiter: Waiter) -> None:
@@ -193,10 +187,8 @@ class Partition:
             else:
                 self.group.step(sender, message)
         except MalformedMessageError as error:
-            logger.warning(
-                "partition %d: node %d sent a bad message, dropped: %s",
-                *(self.partition_id, sender, error),
-            )
+            where = (self.partition_id, sender, error)
+            logger.warning("partition %d: node %d sent a bad message, dropped: %s", *where)
         except BROKEN as error:
             self._break(error)
 
@@ -257,21 +249,21 @@ class Partition:
         return more or more_reads or needs_entry or self.group.reads_can_start
 
     @property
+    def disk_full(self) -> bool:
+        """The state cannot be stored: committed entries wait to be applied."""
+        return self.applying.disk_full
+
+    @property
     def unanswered(self) -> int:
         """Commands and reads that wait, for bounds and status."""
         return len(self._commands) + self._reads.waiting
 
     @property
     def is_idle(self) -> bool:
-        """Nothing here waits for the next tick: no call, no entry, no election."""
+        """Nothing here waits for the next tick: no call, and no entry."""
         group = self.group
-        return self.broken is not None or not (
-            len(self._commands)
-            or self._reads.waiting
-            or len(self.waiting)
-            or group.commit_index > group.applied_index
-            or not group.is_settled
-        )
+        is_behind = group.commit_index > group.applied_index
+        return not (self.unanswered or len(self.waiting) or is_behind)
 
     @property
     def reads_served(self) -> int:
@@ -320,28 +312,13 @@ class Partition:
         if not behind or not (group.is_leader or self._apply_due or behind > _FOLLOWER_BACKLOG_MAX):
             # Nobody waits for a follower's state: it applies with every tick, many at a time.
             return False
-        if self.disk_full and self._clock.monotonic() < self._apply_again_at:
-            return False
         self._apply_due = False
-        entries = self.group.take_committed(self._limits.apply_bytes_per_turn)
-        if not entries:
-            return False
         self.replica.listen(listening=bool(len(self.waiting)))
-        until = self._clock.monotonic() + _APPLY_S
-        try:
-            if self.disk_full:
-                self.replica.store()
-            results = self.replica.apply(
-                entries, self._log.durable_index, lambda: self._clock.monotonic() < until
-            )
-        except StoreFull as error:
-            # Nothing of it was applied; it is tried again when the timer comes round.
-            self._note_full(error)
+        applied = self.applying.run()
+        if not applied:
             return False
-        self._note_space()
-        self.group.note_applied(self.replica.applied_index)
         self._stamps.follow(self.replica.stamp_ms)
-        for entry, outcomes in zip(entries, results, strict=False):
+        for entry, outcomes in applied:
             self.commands_applied += len(outcomes)
             proposed = self._commands.applied(entry.index, entry.term)
             if proposed is not None:
@@ -356,35 +333,17 @@ class Partition:
         return self.group.commit_index > self.group.applied_index
 
     def store(self) -> None:
-        """Brings what was applied to the store, unless the disk is known to be full."""
-        if self.broken or (self.disk_full and self._clock.monotonic() < self._apply_again_at):
+        """Brings what was applied to the store, if that is possible now."""
+        if self.broken:
             return
         try:
-            self.replica.store()
-        except StoreFull as error:
-            self._note_full(error)
+            self.applying.store()
         except BROKEN as error:
             self._break(error)
-        else:
-            self._note_space()
-
-    def _note_full(self, error: StoreFull) -> None:
-        """What was applied stays, in memory; nothing more is, until there is space."""
-        if not self.disk_full:
-            logger.error("partition %d stops applying: %s", self.partition_id, error)
-        self.disk_full = True
-        self._apply_again_at = self._clock.monotonic() + _APPLY_AGAIN_S
-
-    def _note_space(self) -> None:
-        if self.disk_full:
-            logger.info("partition %d applies again", self.partition_id)
-        self.disk_full = False
 
     def _is_time_due(self) -> bool:
-        """Whether entries have to carry the time because no command does.
-
-        Who waits is told at once. Otherwise what is due is removed by whatever comes next; only
-        when nothing comes it is done for its own sake.
+        """Whether entries have to carry the time because no command does: at once for who waits;
+        otherwise what is due is removed by whatever comes next, or after a while for its own sake.
         """
         if self.broken or not self.group.accepts_proposals or not self.group.is_ready:
             return False
@@ -401,10 +360,9 @@ class Partition:
             self._stamps.follow(self.replica.stamp_ms)
             self._give_up_all()
         # Last, so that a call which waited for a leader is not given up at once.
-        leader = self.group.leader
-        if leader != self._leader_seen:
-            self._leader_seen = leader
-            self.on_leader(self.partition_id, leader)
+        if self.group.leader != self._leader_seen:
+            self._leader_seen = self.group.leader
+            self.on_leader(self.partition_id, self._leader_seen)
 
     def _give_up_all(self) -> None:
         leader = self.group.leader
@@ -429,10 +387,11 @@ class Partition:
 
     def _break(self, error: BaseException) -> None:
         """This replica stops; the node and its other partitions go on."""
+        what = f"{type(error).__name__}: {error}"
         logger.critical(
-            "partition %d: this replica stops, the others go on: %s: %s. Nothing was deleted; keep"
-            " the data directory for inspection",
-            *(self.partition_id, type(error).__name__, error),
+            "partition %d: this replica stops, the others go on: %s. Nothing was deleted; keep the"
+            " data directory for inspection",
+            *(self.partition_id, what),
             exc_info=error,
         )
-        self.retire(f"{type(error).__name__}: {error}")
+        self.retire(what)

@@ -6,6 +6,7 @@ and is made once more by the applied stamp.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
@@ -126,6 +127,8 @@ class PartitionReads:
         self._confirmed: list[_Confirmed] = []
         self._behind_clock: list[_Read] = []
         self._token = 0
+        self._calls: Counter[object] = Counter()
+        """Those of the waiting that are calls, by transaction."""
 
     @property
     def has_room(self) -> bool:
@@ -137,13 +140,16 @@ class PartitionReads:
         if code == TRANSACT:
             call, term = cast("CallWaiter", waiter), self._group.leads_term
             self._new.append(_Read(code, args, waiter, call, term))
+            self._calls[args[4]] += 1
         else:
             self._new.append(_Read(code, args, waiter))
 
     def transact_at_once(self, args: Sequence[object], waiter: CallWaiter) -> bool:
         """Answers a call of a transaction without a read index; false when it has to have one."""
-        if not self._transactions.needs_no_read(args):
+        if not self._group.is_ready or not self._transactions.needs_no_read(args):
             return False
+        if self._calls[args[4]]:
+            return False  # None overtakes another one of its transaction.
         with self._replica.view() as (txn, stamp_ms):
             view = View(txn, stamp_ms, self._stamps.now_ms(), self._replica.timers_due_ms)
             read = _Read(TRANSACT, args, waiter, waiter, self._group.leads_term)
@@ -168,7 +174,7 @@ class PartitionReads:
     def take_needing_entry(self) -> list[Waiter]:
         """The reads that got no entry; the caller answers them."""
         reads, self._behind_clock = self._behind_clock, []
-        self.waiting -= len(reads)
+        self._end(reads)
         return [read.waiter for read in reads]
 
     def ask(self) -> None:
@@ -270,7 +276,7 @@ class PartitionReads:
                     has_begun = True
                     reads_left -= 1
                     if read.is_over:
-                        self.waiting -= 1
+                        self._end((read,))
                         continue
                     try:
                         if read.call is None:
@@ -280,7 +286,7 @@ class PartitionReads:
                     except ClockBehindError:
                         self._behind_clock.append(read)
                     else:
-                        self.waiting -= 1
+                        self._end((read,))
                         self.served += 1
                         bytes_left -= bytes_in(result)
                         _tell_call(read.waiter, result)
@@ -293,9 +299,19 @@ class PartitionReads:
         self._tell(reads, lambda waiter: waiter.on_not_leader(leader))
 
     def _tell(self, reads: list[_Read], tell: Callable[[Waiter], None]) -> None:
-        self.waiting -= len(reads)
+        self._end(reads)
         for read in reads:
             tell(read.waiter)
+
+    def _end(self, reads: Sequence[_Read]) -> None:
+        """They wait no longer."""
+        self.waiting -= len(reads)
+        for read in reads:
+            if read.call is not None:
+                number = read.args[4]
+                self._calls[number] -= 1
+                if not self._calls[number]:
+                    del self._calls[number]
 
 
 def _tell_call(waiter: Waiter, result: Result) -> None:

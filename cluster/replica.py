@@ -108,11 +108,12 @@ class Replica:
         self._usable = False
         apply = self._machine.apply
         results: list[list[Result]] = []
-        for entry in entries:
-            results.append(apply(self._changes, entry.index, _payload(entry)))
-            if not has_time() or self._changes.nbytes >= UNSTORED_BYTES_MAX:
-                break
-        self._machine.finish(self._changes)
+        with self._store.read():
+            for entry in entries:
+                results.append(apply(self._changes, entry.index, _payload(entry)))
+                if not has_time() or self._changes.nbytes >= UNSTORED_BYTES_MAX:
+                    break
+            self._machine.finish(self._changes)
         self._usable = True
         return results
 
@@ -157,17 +158,20 @@ class Replica:
     def view(self) -> Generator[tuple[ReadTransaction, int]]:
         """The applied state and its stamp in unix milliseconds, for reads without an await."""
         assert self._usable, "this replica stopped at an error: open it again"
-        yield self._changes, self._machine.stamp_ms
+        # What LMDB finds wrong with its file is said by the end of this block, as `CorruptState`.
+        with self._store.read():
+            yield self._changes, self._machine.stamp_ms
 
     def digest(self) -> str:
         """A digest of the whole state: equal on replicas with the same applied index."""
         digest = blake2b(digest_size=32)
-        for table in Table:
-            digest.update(b"table %d\n" % table)
-            for key, value in self._changes.scan(table, b""):
-                digest.update(b"%d %d\n" % (len(key), len(value)))
-                digest.update(key)
-                digest.update(value)
+        with self._store.read():
+            for table in Table:
+                digest.update(b"table %d\n" % table)
+                for key, value in self._changes.scan(table, b""):
+                    digest.update(b"%d %d\n" % (len(key), len(value)))
+                    digest.update(key)
+                    digest.update(value)
         return digest.hexdigest()
 
     def _begin_read(self) -> ReadTransaction:

@@ -148,11 +148,6 @@ class RaftGroup:
         return self._core.is_leader and self._applied_index >= self._core.noop_index
 
     @property
-    def is_settled(self) -> bool:
-        """Leads, or is connected to who does: no election is near."""
-        return self._core.is_leader or self._core.leader in self._replication.connected
-
-    @property
     def accepts_proposals(self) -> bool:
         return self._core.is_leader and not self._transfer_to
 

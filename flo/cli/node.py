@@ -72,7 +72,7 @@ def node_command(
         return
     chosen = load(NODE_TABLES, given)
     config = build_config(chosen, secret=_secret(chosen), repair=repair)
-    from cluster.node import run
+    from cluster.process import run
 
     if exit_with_parent:
         threading.Thread(target=_stop_at_end_of_input, daemon=True).start()

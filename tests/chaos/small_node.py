@@ -9,7 +9,7 @@ import logging
 import sys
 
 from cluster.config import Limits, NodeConfig
-from cluster.node import run
+from cluster.process import run
 from cluster.storage.wal_config import WalConfig
 
 _LIMITS = Limits(value_bytes_max=64 << 10, batch_bytes_max=64 << 10, log_bytes_max=384 << 10)

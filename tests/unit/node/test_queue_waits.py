@@ -199,9 +199,9 @@ class TestWaiting:
         second.call.cancel()
         while cluster.on_wire:
             cluster.step()
-        partition.disk_full = True
+        partition.applying.disk_full = True
         cluster.settle()
-        partition.disk_full = False
+        partition.applying.disk_full = False
         cluster.tick()
         assert taken(third.answer) == [b"m"]
 

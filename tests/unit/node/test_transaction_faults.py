@@ -307,6 +307,24 @@ class TestWithoutAReadIndex:
         assert not isinstance(put.answer, Refusal)
         assert rolled_back.answer == Done()
 
+    def test_none_overtakes_another_of_its_transaction(self, cluster: SmallCluster) -> None:
+        ok(cluster, KvPut(NS, A, b"before"))
+        ok(cluster, KvIncr(NS, B, 1))
+        txn = begin(cluster)
+        seen = cluster.start(KvGet(NS, A, txn=txn))
+        put = cluster.start(KvPut(NS, A, b"later", txn=txn))
+        cluster.start(KvIncr(NS, B, 5, txn=txn))
+        cluster.start(KvPut(NS, B, bytes(8), txn=txn))
+        assert not put.given
+        cluster.settle()
+        assert seen.answer == Value(1, b"before")
+        committed(cluster, txn)
+        assert cluster.run(KvGet(NS, A)) == Value(3, b"later")
+        assert cluster.run(KvGet(NS, B)) == Value(3, bytes(8))
+        # Nothing is left behind that would hold up the next one.
+        again = begin(cluster)
+        assert cluster.start(KvPut(NS, A, b"at once", txn=again)).given
+
     @pytest.mark.parametrize("what", _OF_THE_STATE)
     def test_what_depends_on_the_state_waits(
         self, cluster: SmallCluster, txn: int, what: str

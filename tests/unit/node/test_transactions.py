@@ -345,9 +345,9 @@ class TestItsLife:
         ok(cluster.run(KvIncr(NS, A, txn=txn)))
         partition = partition_of(NS, A, 4)
         home = cluster.nodes[cluster.replicas[partition][0]].partitions[partition]
-        home.disk_full = True
+        home.applying.disk_full = True
         assert reason(commit(cluster, txn)) is Reason.WRITES_STOPPED
-        home.disk_full = False
+        home.applying.disk_full = False
         assert isinstance(commit(cluster, txn), TxnCommitted)
 
     def test_a_commit_that_comes_again_while_it_is_in_the_log_hears_its_outcome(

@@ -200,9 +200,9 @@ class TestEnds:
         first.call.stop_waiting()
         while cluster.on_wire:
             cluster.step()
-        leader(cluster).disk_full = True
+        leader(cluster).applying.disk_full = True
         cluster.settle()
-        leader(cluster).disk_full = False
+        leader(cluster).applying.disk_full = False
         cluster.tick()
         assert first.answer == QueueMessages(())
         assert taken(second.answer) == [b"m"]
