@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cluster_view import leaders_of, wait_until_led
+from bench.cluster_view import leaders_of, until_balanced, wait_until_led
 from flo import FloClient
 from tests.integration.kit import check_replicas_agree, eventually
 from tests.integration.small_disks import (
@@ -91,11 +91,17 @@ async def test_damaged_value_stops_the_replica_and_is_rebuilt_as_printed(
         for _ in range(30):
             assert await ledger.write() is None
         await cluster.level()
+        await until_balanced(cluster)
         leaders = await leaders_of(cluster)
         node = leaders[0]
         state = cluster.directory / f"node-{node}" / "state" / "0000" / "data.mdb"
-        damaged = _flip_values(state, ledger)
-        assert damaged
+
+        async def is_stored() -> bool:
+            return len(_values_in(state, ledger)) > 0
+
+        await eventually("values of the ledger are stored", is_stored)
+        for place in _values_in(state, ledger):
+            _flip(state, place)
         await ledger.check()
         assert await ledger.write() is None, "the others go on"
         said = cluster.log_of(node)
@@ -157,14 +163,11 @@ def _flip(path: Path, offset: int) -> None:
         file.write(bytes((byte ^ 1,)))
 
 
-def _flip_values(state: Path, ledger: Ledger) -> int:
-    """In every value of the ledger that is in this file, one bit."""
+def _values_in(state: Path, ledger: Ledger) -> list[int]:
+    """Where in this file values of the ledger are."""
     content = state.read_bytes()
     places = [content.find(value[100:200]) for value in ledger.kept.values()]
-    found = [place for place in places if place >= 0]
-    for place in found:
-        _flip(state, place)
-    return len(found)
+    return [place for place in places if place >= 0]
 
 
 def _commands(said: str) -> list[str]:
