@@ -186,6 +186,7 @@ class Compaction:
                 # disk keeps it from applying what is committed.
                 continue
             if index > partition.replica.stored_index:
+                # One partition at a time: others, and the loop, have their turn in between.
                 partition.store()
                 if index <= partition.replica.stored_index:
                     self._next_look = 0.0
