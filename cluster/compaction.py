@@ -218,6 +218,8 @@ class Compaction:
 
         # What is in memory alone is no part of a copy.
         partition.store()
+        if partition.broken:
+            return
         self._run(partition.snapshots.take, copied, number)
 
     def _may_work_on(self, number: int) -> bool:

@@ -150,13 +150,13 @@ class PartitionReads:
             return False
         if self._calls[args[4]]:
             return False  # None overtakes another one of its transaction.
-        with self._replica.view() as (txn, stamp_ms):
-            view = View(txn, stamp_ms, self._stamps.now_ms(), self._replica.timers_due_ms)
-            read = _Read(TRANSACT, args, waiter, waiter, self._group.leads_term)
-            try:
+        read = _Read(TRANSACT, args, waiter, waiter, self._group.leads_term)
+        try:
+            with self._replica.view() as (txn, stamp_ms):
+                view = View(txn, stamp_ms, self._stamps.now_ms(), self._replica.timers_due_ms)
                 result = self._transact(view, read)
-            except ClockBehindError:
-                return False
+        except (ClockBehindError, CorruptState):
+            return False  # With a read index it waits for the time; or damage stops the replica.
         self.served += 1
         _tell_call(waiter, result)
         return True

@@ -103,7 +103,7 @@ class Replica:
         assert self._usable, "this replica stopped at an error: open it again"
         last_index = entries[-1].index
         assert last_index <= durable_index, f"entry {last_index}, log synced to {durable_index}"
-        if self._changes.nbytes >= UNSTORED_BYTES_MAX:
+        if self.unstored_bytes >= UNSTORED_BYTES_MAX:
             self.store()
         self._usable = False
         apply = self._machine.apply
@@ -111,7 +111,7 @@ class Replica:
         with self._store.read():
             for entry in entries:
                 results.append(apply(self._changes, entry.index, _payload(entry)))
-                if not has_time() or self._changes.nbytes >= UNSTORED_BYTES_MAX:
+                if not has_time() or self.unstored_bytes >= UNSTORED_BYTES_MAX:
                     break
             self._machine.finish(self._changes)
         self._usable = True

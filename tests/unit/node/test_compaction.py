@@ -11,6 +11,7 @@ from cluster.config import Limits
 from cluster.queries import Result
 from cluster.raft.types import NodeId
 from cluster.state.commands import PUT, encode_entry
+from cluster.state.errors import CorruptState
 from cluster.storage.memory_snapshots import MemorySnapshots
 from tests.simulation.devices import StepExecutor
 from tests.simulation.world import World
@@ -285,6 +286,26 @@ def test_log_whose_beginning_no_snapshot_holds_gets_one_at_once(
     keeper.tick()
     assert snapshots.latest is not None
     assert snapshots.latest.last_index == keeper.node.partitions[0].group.applied_index
+
+
+def test_state_that_is_found_damaged_gets_none(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log may not forget what a copy of it would hold."""
+    keeper.write(2 * BOUND, 0)
+    keeper.tick()
+    latest = keeper.snapshots(0).latest
+    keeper.snapshots(0).latest = None
+    partition = keeper.node.partitions[0]
+
+    def damaged() -> None:
+        raise CorruptState("for this test")
+
+    monkeypatch.setattr(partition.replica, "store", damaged)
+    keeper.tick()
+    assert latest is not None
+    assert partition.broken == "CorruptState: for this test"
+    assert keeper.snapshots(0).latest is None
 
 
 # Installing

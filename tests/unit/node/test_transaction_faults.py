@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from tests.unit.node.kit import ManualClock
 from tests.unit.node.small_cluster import SmallCluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from cluster.partition import Partition
     from cluster.raft.reads import ReadReady
@@ -324,6 +325,21 @@ class TestWithoutAReadIndex:
         # Nothing is left behind that would hold up the next one.
         again = begin(cluster)
         assert cluster.start(KvPut(NS, A, b"at once", txn=again)).given
+
+    def test_damage_stops_the_replica_and_not_its_node(
+        self, cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        @contextmanager
+        def damaged() -> Generator[None]:
+            raise CorruptState("for this test")
+            yield
+
+        begin(cluster)
+        monkeypatch.setattr(home(cluster).replica, "view", damaged)
+        call = cluster.start(TxnBegin(NS, A))
+        cluster.settle()
+        assert not call.given
+        assert home(cluster).broken == "CorruptState: for this test"
 
     @pytest.mark.parametrize("what", _OF_THE_STATE)
     def test_what_depends_on_the_state_waits(
