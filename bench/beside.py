@@ -12,7 +12,7 @@ from typing import NamedTuple
 import uvloop
 
 from bench.calibration import calibrated
-from bench.cluster_view import wait_until_led
+from bench.cluster_view import wait_until_settled
 from bench.dialogues import RanDryError
 from bench.measured_cluster import MeasuredCluster
 from bench.peers import Load, Peer, PeerCluster
@@ -66,7 +66,7 @@ class _FloCluster:
 
     async def sample(self, operation: str, load: Load) -> Sample:
         if self._workbench is None:
-            await wait_until_led(self._cluster)
+            await wait_until_settled(self._cluster)
             self._workbench = Workbench(self._cluster, load.value_bytes)
         target = Target(operation, "leaders", load.outstanding)
         return await self._workbench.sample(target, load.window)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from bench import cost_program
 from bench.apart import OFFICIAL_SDK, REDIS, NotInstalledError, installed, run_apart
-from bench.cluster_view import wait_until_led
+from bench.cluster_view import wait_until_settled
 from bench.local_cluster import LocalCluster, free_ports
 
 _OURS = (Path(__file__).parents[1], Path(sysconfig.get_path("platlib")))
@@ -49,7 +49,7 @@ def run_client_cost(
     cluster: LocalCluster, *, operations: int, repetitions: int
 ) -> list[dict[str, object]]:
     """Prints the table and returns its rows. A tenth of `operations` is made by a single task."""
-    asyncio.run(wait_until_led(cluster))
+    asyncio.run(wait_until_settled(cluster))
     rows: list[dict[str, object]] = []
     with _redis() as redis:
         contestants = list(_contestants(cluster, redis))

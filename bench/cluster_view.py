@@ -79,8 +79,13 @@ async def wait_until_led(cluster: LocalCluster) -> None:
     await leaders_of(cluster)
 
 
-async def until_balanced(cluster: LocalCluster) -> None:
-    """Waits until every node leads something, as far as there are partitions for that."""
-    leading = min(len(cluster.client_ports), cluster.partitions)
-    while len(set((await leaders_of(cluster)).values())) < leading:
-        await asyncio.sleep(0.2)
+async def wait_until_settled(cluster: LocalCluster) -> None:
+    """Returns once all nodes take part and every partition is led by its preferred replica.
+
+    After a start that may take seconds: leaders that are known before that are wrong soon.
+    """
+    await wait_until_founded(cluster)
+    rows = await asyncio.to_thread(replicas_of, next(iter(cluster.client_ports.values())))
+    preferred = {row["partition"]: row["replicas"][0] for row in rows}
+    while await leaders_of(cluster) != preferred:
+        await asyncio.sleep(0.1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import TypedDict
 
-from bench.cluster_view import leaders_of, replicas_of, until_balanced
+from bench.cluster_view import leaders_of, replicas_of, wait_until_settled
 from bench.footprint import snapshots_in
 from bench.load import LoadConnection, Sample, Workload, close_load, connect_load, preload
 from bench.measured_cluster import MeasuredCluster
@@ -98,7 +98,7 @@ async def run_endurance(
 ) -> list[Second]:
     """Prints a table and returns what every second saw. RuntimeError when a connection ends."""
     puts = Workload.puts(keys=keys, value_bytes=value_bytes, partitions=cluster.partitions)
-    await until_balanced(cluster)
+    await wait_until_settled(cluster)
     await preload(cluster.addresses, puts, await leaders_of(cluster))
     print(
         f"{minutes:g} minutes of puts to {keys} keys of {value_bytes} bytes, {outstanding}"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TypedDict
 
-from bench.cluster_view import leaders_of, until_balanced
+from bench.cluster_view import leaders_of, wait_until_settled
 from bench.load import LoadConnection, Sample, Workload
 from bench.local_cluster import LocalCluster
 
@@ -62,7 +62,7 @@ async def run_failover(cluster: LocalCluster, trials: int) -> list[Trial]:
     """Prints and returns each trial; then median and maximum, in seconds."""
     rows: list[Trial] = []
     for trial in range(trials):
-        await until_balanced(cluster)
+        await wait_until_settled(cluster)
         victim = sorted(cluster.client_ports)[trial % len(cluster.client_ports)]
         value, led = await _trial(cluster, victim)
         rows.append({"node": victim, "led": led, "gap_s": round(value, 3)})

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from bench.cluster_view import leaders_of, wait_until_led
+from bench.cluster_view import leaders_of, wait_until_settled
 from bench.dialogues import Dialogue, Slot, Stage, Talk, connected, watch
 from bench.frames import NAMESPACE
 from bench.measured_cluster import MeasuredCluster
@@ -88,7 +88,7 @@ async def run_queue_length(cluster: MeasuredCluster, plan: QueueLengthPlan) -> l
 
     Raises RanDryError when a queue is too short for so much outstanding.
     """
-    await wait_until_led(cluster)
+    await wait_until_settled(cluster)
     print(
         f"{len(cluster.client_ports)} nodes, {plan.payload_bytes}-byte messages; an operation"
         " takes so many messages and acknowledges them, while as many are put back"

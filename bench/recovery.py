@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench.cluster_view import leaders_of, until_balanced
+from bench.cluster_view import leaders_of, wait_until_settled
 from bench.comeback import Comeback, start_and_watch
 from bench.footprint import distrust_states
 from bench.load import Sample, Workload, preload
@@ -74,7 +74,7 @@ class _Bench:
     ) -> dict[str, object]:
         """Takes the node away and back."""
         cluster, plan = self.cluster, self.plan
-        await until_balanced(cluster)
+        await wait_until_settled(cluster)
         others = [each for node, each in cluster.addresses.items() if node != _VICTIM]
         marks = [time.perf_counter()]
         async with PacedLoad(others, self.steady, plan.rate) as load:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench.calibration import calibrated
-from bench.cluster_view import wait_until_led
+from bench.cluster_view import wait_until_settled
 from bench.measured_cluster import MeasuredCluster
 from bench.progress import Progress
 from bench.rows import Clients, Row, line, row, title
@@ -39,7 +39,7 @@ async def run_plan(cluster: MeasuredCluster, plan: RunPlan, keep: Callable[[Row]
 
     Raises RanDryError when a queue or stream held too little, ConnectionError when a node is gone.
     """
-    await wait_until_led(cluster)
+    await wait_until_settled(cluster)
     print(
         f"nodes: {len(cluster.client_ports)}, partitions: {cluster.partitions}; every write is"
         " synced by a majority before it is acknowledged"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.calibration import calibrated
-from bench.cluster_view import leaders_of
+from bench.cluster_view import leaders_of, wait_until_settled
 from bench.dialogues import Operation, Stage, run_dialogues
 from bench.frames import Workload, payload
 from bench.load import run_load
@@ -17,7 +17,7 @@ from bench.progress import Progress
 from bench.rows import VALUE_BYTES, row
 from bench.scaling.limits import Use, limit_of, measure_sync_ms
 from bench.scaling.points import Point, cores_used, line
-from bench.scaling.watch import WatchedCluster, applied, idle_percent, wait_until_settled
+from bench.scaling.watch import WatchedCluster, applied, idle_percent
 from bench.window import Sample, Window
 from bench.workloads import Target, Workbench
 

@@ -2,14 +2,12 @@
 
 import asyncio
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.cluster_view import leaders_of, replicas_of, wait_until_led
+from bench.cluster_view import replicas_of
 from bench.measured_cluster import MeasuredCluster
 
-_SETTLE_S, _LOOK_EVERY_S = 20.0, 0.1
 _CALM_S = 1.0
 """After a load: what it left behind is done meanwhile, mostly."""
 
@@ -47,24 +45,6 @@ async def applied(cluster: MeasuredCluster) -> Applied:
             commands += replica["commands"]
             entries += replica["applied_index"]
     return Applied(commands, entries)
-
-
-async def wait_until_settled(cluster: MeasuredCluster) -> None:
-    """Returns when every partition is led by the node that is to lead it, or after a while."""
-    await wait_until_led(cluster)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_SETTLE_S):
-            while not await _is_settled(cluster):
-                await asyncio.sleep(_LOOK_EVERY_S)
-
-
-async def _is_settled(cluster: MeasuredCluster) -> bool:
-    leaders = await leaders_of(cluster)
-    preferred: dict[int, int] = {}
-    for port in cluster.client_ports.values():
-        for replica in await asyncio.to_thread(replicas_of, port):
-            preferred[replica["partition"]] = replica["replicas"][0]
-    return leaders == preferred
 
 
 async def idle_percent(cluster: MeasuredCluster, seconds: float) -> float:

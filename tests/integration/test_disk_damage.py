@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cluster_view import leaders_of, until_balanced, wait_until_led
+from bench.cluster_view import leaders_of, wait_until_led, wait_until_settled
 from flo import FloClient
 from tests.integration.kit import check_replicas_agree, eventually
 from tests.integration.small_disks import (
@@ -91,7 +91,7 @@ async def test_damaged_value_stops_the_replica_and_is_rebuilt_as_printed(
         for _ in range(30):
             assert await ledger.write() is None
         await cluster.level()
-        await until_balanced(cluster)
+        await wait_until_settled(cluster)
         leaders = await leaders_of(cluster)
         node = leaders[0]
         state = cluster.directory / f"node-{node}" / "state" / "0000" / "data.mdb"
