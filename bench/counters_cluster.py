@@ -135,6 +135,8 @@ class _CountedWrite(_CountedRead):
         self._counts["puts"] += 1
         self._writing.put(table, key, value)
 
+    insert = put
+
     def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
         counted = list(rows)
         self._counts["puts"] += len(counted)

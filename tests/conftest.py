@@ -8,6 +8,8 @@ from typing import cast
 import pytest
 from hypothesis import settings
 
+from tests.claims import check_inserts
+
 # Where CI is set, Hypothesis would try the same examples every time. Fresh ones find more.
 settings.load_profile("default")
 
@@ -54,6 +56,14 @@ def only_seed(request: pytest.FixtureRequest) -> int | None:
 def minutes(request: pytest.FixtureRequest) -> float:
     """How long a long run lasts."""
     return float(cast(float, request.config.getoption("--minutes")))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def checked_inserts() -> Iterator[None]:
+    """See `check_inserts`."""
+    with pytest.MonkeyPatch.context() as patch:
+        check_inserts(patch)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -81,6 +81,10 @@ class MemoryWriteTransaction:
         assert 0 < len(key) <= KEY_BYTES_MAX, f"{table.name} key of {len(key)} bytes"
         self.changes[table][key] = value
 
+    def insert(self, table: Table, key: bytes, value: bytes) -> None:
+        assert self.get(table, key) is None, f"{table.name} {key.hex()} is there already"
+        self.put(table, key, value)
+
     def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
         for key, value in rows:
             self.put(table, key, value)

@@ -28,7 +28,7 @@ class Overlay:
     They are rows, which mean something above that state only: `below` must not change meanwhile.
     """
 
-    __slots__ = ("_below", "_changes", "_keys", "_skips", "nbytes")
+    __slots__ = ("_below", "_changes", "_keys", "_new", "_skips", "nbytes")
 
     def __init__(self, below: ReadTransaction) -> None:
         self.begin_anew(below)
@@ -39,23 +39,31 @@ class Overlay:
         self.nbytes = 0
         """About what the changes take in memory."""
         self._changes: list[_Changes] = [{} for _ in Table]
+        self._new: list[dict[bytes, bytes]] = [{} for _ in Table]
+        """Rows that were inserted: `below` has none of these keys, unless it was removed before. So
+        nothing is left of what came and went."""
         self._keys: list[list[bytes] | None] = [None] * len(Table)
-        """Of changes that are no removals, in order; made for the first scan of a table."""
+        """Of all rows here, in order; made for the first scan of a table."""
         self._skips: list[dict[bytes, bytes | None]] = [{} for _ in Table]
         """From a changed key of `below` to a later one, or None for the end: all between them are
         changed as well. A queue is read at its front, where its removed rows are."""
 
     def get(self, table: Table, key: bytes) -> bytes | None:
+        new = self._new[table]
+        if key in new:
+            return new[key]
         changes = self._changes[table]
         return changes[key] if key in changes else self._below.get(table, key)
 
     def scan(self, table: Table, start: bytes) -> Iterator[tuple[bytes, bytes]]:
-        changes = self._changes[table]
-        if not changes:
+        changes, new = self._changes[table], self._new[table]
+        if not changes and not new:
             return self._below.scan(table, start)
         keys = self._keys[table]
         if keys is None:
-            keys = sorted(key for key, value in changes.items() if value is not None)
+            keys = [key for key, value in changes.items() if value is not None]
+            keys += new
+            keys.sort()
             self._keys[table] = keys
         at = bisect_left(keys, start)
         if at == len(keys):
@@ -64,7 +72,9 @@ class Overlay:
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         assert 0 < len(key) <= KEY_BYTES_MAX, f"{table.name} key of {len(key)} bytes"
-        changes = self._changes[table]
+        changes: dict[bytes, bytes | None] | dict[bytes, bytes] = self._new[table]
+        if key not in changes:
+            changes = self._changes[table]
         old = changes.get(key)
         if old is not None:
             self.nbytes += len(value) - len(old)
@@ -75,20 +85,31 @@ class Overlay:
                 insort(keys, key)
         changes[key] = value
 
+    def insert(self, table: Table, key: bytes, value: bytes) -> None:
+        assert 0 < len(key) <= KEY_BYTES_MAX, f"{table.name} key of {len(key)} bytes"
+        self._new[table][key] = value
+        self.nbytes += len(key) + len(value) + _ROW_BYTES
+        keys = self._keys[table]
+        if keys is not None:
+            insort(keys, key)
+
     def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
         for key, value in rows:
             self.put(table, key, value)
 
     def delete(self, table: Table, key: bytes) -> bool:
+        new = self._new[table]
+        if key in new:
+            self.nbytes -= len(key) + len(new.pop(key)) + _ROW_BYTES
+            self._forget_place(table, key)
+            return True
         changes = self._changes[table]
         if key in changes:
             old = changes[key]
             if old is None:
                 return False
             self.nbytes -= len(old)
-            keys = self._keys[table]
-            if keys is not None:
-                del keys[bisect_left(keys, key)]
+            self._forget_place(table, key)
         else:
             if self._below.get(table, key) is None:
                 return False
@@ -99,22 +120,29 @@ class Overlay:
     def write_to(self, txn: WriteTransaction) -> None:
         """Makes the changes. Raises `StoreFull`."""
         for table in Table:
-            changes = self._changes[table]
-            if changes:
-                for key, value in changes.items():
-                    if value is None:
-                        txn.delete(table, key)
-                rows = sorted((key, value) for key, value in changes.items() if value is not None)
+            rows = list(self._new[table].items())
+            for key, value in self._changes[table].items():
+                if value is None:
+                    txn.delete(table, key)
+                else:
+                    rows.append((key, value))
+            if rows:
+                rows.sort()
                 txn.put_all(table, rows)
 
     def move_to(self, below: ReadTransaction) -> None:
         """Reads go to another transaction, which shows the same state."""
         self._below = below
 
+    def _forget_place(self, table: Table, key: bytes) -> None:
+        keys = self._keys[table]
+        if keys is not None:
+            del keys[bisect_left(keys, key)]
+
     def _merged(
         self, table: Table, start: bytes, keys: list[bytes], at: int
     ) -> Iterator[tuple[bytes, bytes]]:
-        changes = self._changes[table]
+        changes, new = self._changes[table], self._new[table]
         unchanged = self._unchanged(table, start)
         row = next(unchanged, None)
         while at < len(keys):
@@ -122,7 +150,7 @@ class Overlay:
             while row is not None and row[0] < key:
                 yield row
                 row = next(unchanged, None)
-            value = changes[key]
+            value = new[key] if key in new else changes[key]
             assert value is not None, "the keys in order are of rows that are there"
             yield key, value
             at += 1

@@ -33,6 +33,7 @@ from cluster.state.queue_moves import (
     offer,
     take_leased,
     topic_of,
+    withdraw,
 )
 from cluster.state.queue_purge import dlq_purge, dlq_requeue, purge
 from cluster.state.queue_reads import PAGE_BYTES_MAX, choose, refuse_large
@@ -103,7 +104,8 @@ def dequeue(context: Context, command: DequeueCommand) -> Result:
         return _EMPTY
     consumes = queue.delivery == DELIVERY_CONSUME
     page_bytes = min(max_bytes, CONSUMED_BYTES_MAX if consumes else PAGE_BYTES_MAX)
-    chosen = choose(rows.scan_ready(context.txn, queue.live_id), count, page_bytes)
+    ready = rows.scan_ready(context.txn, queue.live_id)
+    chosen = choose(queue.front.look(ready, count), count, page_bytes)
     refusal = refuse_large(chosen, max_bytes)
     if refusal is not None:
         _count_refusal(context, full, queue, chosen[0])
@@ -220,7 +222,7 @@ def _add(context: Context, full: bytes, queue: Queue, item: BatchItem) -> int:
             return known
     queue.last_sequence = sequence
     body = Body(context.stamp_ms, priority, payload)
-    rows.put_body(context.txn, queue.queue_id, sequence, body)
+    rows.insert_body(context.txn, queue.queue_id, sequence, body)
     at_ms = context.stamp_ms + delay_ms
     message = Pending(DELAYED, at_ms, 0, priority, len(payload))
     if delay_ms:
@@ -240,7 +242,7 @@ def _deduplicate(context: Context, key: bytes, sequence: int) -> int:
         context.timers.remove(context.txn, known.until_ms, DEDUP_TIMER, key)
     until_ms = context.stamp_ms + DEDUP_MS
     rows.put_dedup(context.txn, key, Dedup(sequence, until_ms))
-    context.timers.add(context.txn, until_ms, DEDUP_TIMER, key)
+    context.timers.insert(context.txn, until_ms, DEDUP_TIMER, key)
     return sequence
 
 
@@ -254,8 +256,7 @@ def _wake_next(context: Context, full: bytes, queue: Queue) -> None:
 def _count_refusal(context: Context, full: bytes, queue: Queue, ready: Ready) -> None:
     """Too large for who asks: that counts as a delivery that failed, so that it does not stay
     before all others for ever."""
-    rows.delete_ready(context.txn, ready)
-    queue.ready -= 1
+    withdraw(context, queue, ready)
     message = Pending(DELAYED, 0, ready.deliveries + 1, ready.priority, ready.size)
     give_back(context, full, queue, ready.sequence, message)
     context.queues.changed(full, queue)
@@ -264,10 +265,9 @@ def _count_refusal(context: Context, full: bytes, queue: Queue, ready: Ready) ->
 def _lease(context: Context, queue: Queue, chosen: list[Ready], visibility_ms: int) -> Result:
     at_ms = context.stamp_ms + visibility_ms
     for ready in chosen:
-        rows.delete_ready(context.txn, ready)
+        withdraw(context, queue, ready)
         pending = Pending(LEASED, at_ms, ready.deliveries + 1, ready.priority, ready.size)
         hold(context, queue, ready.sequence, pending)
-    queue.ready -= len(chosen)
     taken = tuple((ready.sequence, ready.deliveries + 1) for ready in chosen)
     return 0, b"leased", queue.queue_id, taken
 
@@ -276,10 +276,9 @@ def _consume(context: Context, queue: Queue, chosen: list[Ready]) -> Result:
     messages: list[tuple[int, bytes, int, int, int]] = []
     for ready in chosen:
         body = rows.get_body(context.txn, queue.queue_id, ready.sequence)
-        rows.delete_ready(context.txn, ready)
+        withdraw(context, queue, ready)
         rows.delete_body(context.txn, queue.queue_id, ready.sequence)
         messages.append(
             (ready.sequence, body.payload, body.enqueued_at_ms, ready.deliveries + 1, body.priority)
         )
-    queue.ready -= len(chosen)
     return 0, CONSUMED, tuple(messages)

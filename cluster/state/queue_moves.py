@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cluster.state import queue_rows as rows
 from cluster.state.checksum import corrupt
 from cluster.state.objects import name_of_id
-from cluster.state.queue_rows import DELAYED, LEASED, MESSAGE_TIMER, Dead, Pending
+from cluster.state.queue_rows import DELAYED, LEASED, MESSAGE_TIMER, Dead, Pending, Ready
 from cluster.state.store import Table
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def topic_of(full: bytes) -> bytes:
 
 def hold(context: Context, queue: Queue, sequence: int, pending: Pending) -> None:
     """The message waits for its time, delayed or leased."""
-    rows.put_pending(context.txn, queue.live_id, sequence, pending)
+    rows.insert_pending(context.txn, queue.live_id, sequence, pending)
     what = rows.message_key(queue.live_id, sequence)
-    context.timers.add(context.txn, pending.at_ms, MESSAGE_TIMER, what)
+    context.timers.insert(context.txn, pending.at_ms, MESSAGE_TIMER, what)
     if pending.state == DELAYED:
         queue.delayed += 1
     else:
@@ -49,9 +49,19 @@ def take_leased(context: Context, queue: Queue, sequence: int) -> Pending | None
     return pending
 
 
+def withdraw(context: Context, queue: Queue, ready: Ready) -> None:
+    """A ready message leaves its place."""
+    rows.delete_ready(context.txn, ready)
+    queue.front.removed(ready)
+    queue.ready -= 1
+
+
 def offer(context: Context, full: bytes, queue: Queue, sequence: int, message: Pending) -> None:
     """The message becomes ready. Its number of deliveries stays."""
-    rows.put_ready(context.txn, queue.live_id, sequence, message)
+    key = rows.insert_ready(context.txn, queue.live_id, sequence, message)
+    if queue.front.reaches(key):
+        ready = Ready(key, message.priority, sequence, message.deliveries, message.size)
+        queue.front.added(ready)
     queue.ready += 1
     context.touch(topic_of(full), 1)
 

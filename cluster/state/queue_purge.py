@@ -32,6 +32,7 @@ def purge(context: Context, command: PurgeCommand) -> Result:
         forget_id(context.txn, queue.live_id)
         queue.live_id = context.new_id()
         name_id(context.txn, queue.live_id, full)
+        queue.front.cleared()
         queue.ready = queue.delayed = queue.leased = 0
         context.queues.changed(full, queue)
     return 0, removed

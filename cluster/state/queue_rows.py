@@ -14,12 +14,13 @@ QUEUE_DEDUP has `id, digest of the key -> sequence, until_ms`, with a timer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from cluster.state.checksum import corrupt, seal, unseal
+from cluster.state.queue_front import Front
 from cluster.state.store import Table
 from cluster.state.timers import discard_timer
 
@@ -73,6 +74,8 @@ class Queue:
     delivery: int = 0
     visibility_ms: int = VISIBILITY_MS_DEFAULT
     max_attempts: int = MAX_ATTEMPTS_DEFAULT
+    front: Front = field(default_factory=Front, repr=False, compare=False)
+    """Not of the record, but what follows from the rows."""
 
     def encode(self) -> bytes:
         return _QUEUE.pack(
@@ -153,10 +156,10 @@ def dedup_key(queue_id: int, key: bytes) -> bytes:
 # --- bodies ---
 
 
-def put_body(txn: WriteTransaction, queue_id: int, sequence: int, body: Body) -> None:
+def insert_body(txn: WriteTransaction, queue_id: int, sequence: int, body: Body) -> None:
     key = _pair(queue_id, sequence)
     head = _BODY.pack(body.enqueued_at_ms, body.priority)
-    txn.put(Table.QUEUE_BODY, key, seal(key, head + body.payload))
+    txn.insert(Table.QUEUE_BODY, key, seal(key, head + body.payload))
 
 
 def find_body(txn: ReadTransaction, queue_id: int, sequence: int) -> Body | None:
@@ -185,10 +188,13 @@ def delete_body(txn: WriteTransaction, queue_id: int, sequence: int) -> None:
 # --- ready ---
 
 
-def put_ready(txn: WriteTransaction, live_id: int, sequence: int, message: Pending) -> None:
-    """Makes a message ready; of `message` the state and the time do not matter."""
-    key = _READY_KEY.pack(live_id, message.priority, sequence)
-    txn.put(Table.QUEUE_READY, key, seal(key, _READY.pack(message.deliveries, message.size)))
+def insert_ready(txn: WriteTransaction, live_id: int, sequence: int, message: Pending) -> bytes:
+    """Makes a message ready, under the key that is returned; of `message` the state and the time
+    do not matter."""
+    _, _, deliveries, priority, size = message
+    key = _READY_KEY.pack(live_id, priority, sequence)
+    txn.insert(Table.QUEUE_READY, key, seal(key, _READY.pack(deliveries, size)))
+    return key
 
 
 def scan_ready(txn: ReadTransaction, live_id: int) -> Iterator[Ready]:
@@ -209,9 +215,9 @@ def delete_ready(txn: WriteTransaction, ready: Ready) -> None:
 # --- delayed and leased ---
 
 
-def put_pending(txn: WriteTransaction, live_id: int, sequence: int, pending: Pending) -> None:
+def insert_pending(txn: WriteTransaction, live_id: int, sequence: int, pending: Pending) -> None:
     key = _pair(live_id, sequence)
-    txn.put(Table.QUEUE_STATE, key, seal(key, _PENDING.pack(*pending)))
+    txn.insert(Table.QUEUE_STATE, key, seal(key, _PENDING.pack(*pending)))
 
 
 def get_pending(txn: ReadTransaction, live_id: int, sequence: int) -> Pending | None:

@@ -194,7 +194,7 @@ class Sessions:
                 session.forget(ran)
             else:
                 key = _RESULTS_KEY.pack(session_id, self._index)
-                self._txn.put(Table.RESULTS, key, seal(key, pack(ran)))
+                self._txn.insert(Table.RESULTS, key, seal(key, pack(ran)))
                 session.add_row(self._index, ran)
         self._ran.clear()
         if self._idle and self._idle[0][0] <= self._stamp_ms - SESSION_IDLE_MS:

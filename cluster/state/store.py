@@ -66,6 +66,11 @@ class WriteTransaction(ReadTransaction, Protocol):
         """Sets a key of 1 to `KEY_BYTES_MAX` bytes. Raises `StoreFull`."""
         ...
 
+    def insert(self, table: Table, key: bytes, value: bytes) -> None:
+        """Sets a key that is not there, which only the caller knows: it may cost less, above all
+        when the key is removed soon. Raises `StoreFull`."""
+        ...
+
     def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """The same for many keys with their values; in order they cost least."""
         ...

@@ -54,6 +54,13 @@ class Timers:
         txn.put(Table.TIMERS, key, seal(key, b""))
         self._earliest_ms = min(self._earliest_ms, at_ms)
 
+    def insert(self, txn: WriteTransaction, at_ms: int, kind: int, what: bytes) -> None:
+        """The same as `add`, of a timer that there is not yet."""
+        key = at_ms.to_bytes(_TIME_BYTES, "big") + bytes((kind,)) + what
+        txn.insert(Table.TIMERS, key, seal(key, b""))
+        if at_ms < self._earliest_ms:
+            self._earliest_ms = at_ms
+
     def remove(self, txn: WriteTransaction, at_ms: int, kind: int, what: bytes) -> None:
         """Takes a timer back. Raises `CorruptState` when there is none: who adds must know."""
         key = at_ms.to_bytes(_TIME_BYTES, "big") + bytes((kind,)) + what

@@ -85,6 +85,8 @@ class LmdbWriteTransaction(LmdbReadTransaction):
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         (self._cursors[table] or self._open_cursor(table)).put(key, value)
 
+    insert = put
+
     def put_all(self, table: Table, rows: Iterable[tuple[bytes, bytes]]) -> None:
         (self._cursors[table] or self._open_cursor(table)).putmulti(rows)
 

@@ -21,6 +21,7 @@ values = st.sampled_from([b"", b"x", b"y"])
 contents = st.dictionaries(keys, values, max_size=12)
 steps = st.one_of(
     st.tuples(st.just("put"), keys, values),
+    st.tuples(st.just("insert"), keys, values),
     st.tuples(st.just("put all"), st.lists(st.tuples(keys, values), max_size=4), st.none()),
     st.tuples(st.just("delete"), keys, st.none()),
     st.tuples(st.just("get"), keys, st.none()),
@@ -44,6 +45,12 @@ class Pair:
             assert isinstance(first, bytes)
             assert isinstance(second, bytes)
             self.put(first, second)
+        elif what == "insert":
+            assert isinstance(first, bytes)
+            assert isinstance(second, bytes)
+            if first not in model:
+                overlay.insert(Table.KV, first, second)
+                model[first] = second
         elif what == "put all":
             rows = cast("list[tuple[bytes, bytes]]", first)
             overlay.put_all(Table.KV, rows)
@@ -138,3 +145,25 @@ def test_above_another(
     with store.write() as txn:
         pair.overlay.write_to(txn)
     assert content_of(store) == pair.model
+
+
+@given(contents, st.lists(st.tuples(keys, values, st.booleans()), max_size=12))
+def test_what_came_and_went_leaves_nothing(
+    content: dict[bytes, bytes], changes: list[tuple[bytes, bytes, bool]]
+) -> None:
+    store = filled(content)
+    with store.read() as below:
+        overlay = Overlay(below)
+        for key, value, scanned in changes:
+            if key not in content:
+                overlay.insert(Table.KV, key, value)
+                overlay.put(Table.KV, key, value + b"more")
+                if scanned:
+                    assert (key, value + b"more") in overlay.scan(Table.KV, b"")
+                assert overlay.nbytes > 0
+                assert overlay.delete(Table.KV, key)
+        assert overlay.nbytes == 0
+        untouched = MemoryStore()
+        with untouched.write() as txn:
+            overlay.write_to(txn)
+            assert not any(txn.changes)

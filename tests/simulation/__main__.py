@@ -10,6 +10,9 @@ from itertools import islice
 from secrets import randbits
 from typing import NamedTuple
 
+import pytest
+
+from tests.claims import check_inserts
 from tests.simulation.keeper import Tally, keep, kept
 from tests.simulation.plan import SIZES, Plan, plan_of
 from tests.simulation.shrink import BUDGET_S, failure_of
@@ -28,6 +31,7 @@ def main() -> int:
     """The exit code: 1 when a seed failed."""
     arguments = _arguments()
     _quiet()
+    check_inserts(pytest.MonkeyPatch())
     for path, plan in kept():
         if _run(plan).failed:
             _say(f"FAILED as before: {plan}")

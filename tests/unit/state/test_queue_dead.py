@@ -120,6 +120,11 @@ class TestPurge:
         bench.one(requeue(1, 3))
         assert [message[1] for message in bench.peek()] == [b"1", b"3"]
 
+    def test_what_was_about_to_be_taken_is_not(self, bench: QueueBench) -> None:
+        bench.run(enqueue(), enqueue(), enqueue())
+        results = bench.run(dequeue(), purge(), enqueue(), dequeue(2))
+        assert [message[0] for message in bench.messages(results[3])] == [4]
+
     def test_what_comes_after_it_stays(self, bench: QueueBench) -> None:
         results = bench.run(enqueue(), purge(), enqueue(b"new"), purge(), enqueue(b"newer"))
         assert results == [(0, 1), (0, 1), (0, 2), (0, 1), (0, 3)]

@@ -172,13 +172,13 @@ class TestFloor:
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch, order: tuple[int, int]
     ) -> None:
         written: list[Table] = []
-        put_row = Overlay.put
+        insert_row = Overlay.insert
 
         def watched(txn: Overlay, table: Table, key: bytes, value: bytes) -> None:
             written.append(table)
-            put_row(txn, table, key, value)
+            insert_row(txn, table, key, value)
 
-        monkeypatch.setattr(Overlay, "put", watched)
+        monkeypatch.setattr(Overlay, "insert", watched)
         passed = within(Triple(1, 8, 8), incr(b"a"))
         bench.run(*(within(Triple(1, each, 1), incr(b"a")) for each in order), passed, passed)
         assert written.count(Table.RESULTS) == 1

@@ -117,6 +117,22 @@ def test_scan_gives_values(store: Store) -> None:
         assert list(txn.scan(Table.KV, b"b")) == [(b"b", b"value of b")]
 
 
+def test_insert_sets_a_key_that_is_not_there(store: Store) -> None:
+    fill(store, Table.KV, b"a", b"c")
+    with store.write() as txn:
+        txn.insert(Table.KV, b"b", b"one")
+        assert txn.get(Table.KV, b"b") == b"one"
+        assert [key for key, _ in txn.scan(Table.KV, b"")] == [b"a", b"b", b"c"]
+        assert txn.delete(Table.KV, b"a")
+        txn.insert(Table.KV, b"a", b"another")
+        txn.insert(Table.KV, b"d", b"gone")
+        assert txn.delete(Table.KV, b"d")
+        assert not txn.delete(Table.KV, b"d")
+    with store.read() as reading:
+        rows = [(b"a", b"another"), (b"b", b"one"), (b"c", b"value of c")]
+        assert list(reading.scan(Table.KV, b"")) == rows
+
+
 def test_put_replaces_and_delete_says_what_it_did(store: Store) -> None:
     fill(store, Table.KV, b"a")
     with store.write() as txn:
