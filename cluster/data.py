@@ -43,6 +43,8 @@ _MAP_BYTES_MAX = 1 << 40
 _MAPS_BYTES = 1 << 45
 """Of address space for the states of all partitions: a process has 128 TiB, and may run several
 nodes. A map is never resized."""
+_UNSTORED_BYTES_MAX = 64 << 20
+"""Of all partitions: what is applied and in memory alone."""
 
 
 class NodeData:
@@ -61,6 +63,7 @@ class NodeData:
         except (DataDirectoryError, PlacementError) as error:
             raise StartError(str(error)) from error
         self._map_bytes = min(_MAP_BYTES_MAX, _MAPS_BYTES // config.partition_count)
+        self._unstored_bytes_max = _UNSTORED_BYTES_MAX // config.partition_count
         try:
             self.wal = self._open_wal(config)
             numbers = [
@@ -188,7 +191,8 @@ class NodeData:
                 path, map_bytes=self._map_bytes, boot_id=self._boot_id(), source=source
             )
             self._stores[number] = store
-            return Replica(store, StateMachine())
+            most = self._unstored_bytes_max
+            return Replica(store, StateMachine(), unstored_bytes_max=most)
         except CorruptState as error:
             raise CorruptState(f"partition {number}, {path / 'data.mdb'}: {error}") from error
 

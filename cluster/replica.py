@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flo.partition")
 
-UNSTORED_BYTES_MAX = 1 << 20
-"""So much that is applied and not stored is kept in memory; storing it takes some milliseconds."""
+UNSTORED_BYTES_MAX = 4 << 20
+"""So much that is applied and not stored is kept in memory; storing it takes some tens of
+milliseconds."""
 
 
 def _always() -> bool:
@@ -38,8 +39,11 @@ class Replica:
     again. A row that changes often, or comes and goes, is so written to the store once or never.
     """
 
-    def __init__(self, store: Store, machine: StateMachine) -> None:
+    def __init__(
+        self, store: Store, machine: StateMachine, *, unstored_bytes_max: int = UNSTORED_BYTES_MAX
+    ) -> None:
         self._store = store
+        self._unstored_bytes_max = unstored_bytes_max
         self._machine = machine
         self._usable = True
         with store.read() as txn:
@@ -103,7 +107,7 @@ class Replica:
         assert self._usable, "this replica stopped at an error: open it again"
         last_index = entries[-1].index
         assert last_index <= durable_index, f"entry {last_index}, log synced to {durable_index}"
-        if self.unstored_bytes >= UNSTORED_BYTES_MAX:
+        if self._is_much_unstored():
             self.store()
         self._usable = False
         apply = self._machine.apply
@@ -111,7 +115,7 @@ class Replica:
         with self._store.read():
             for entry in entries:
                 results.append(apply(self._changes, entry.index, _payload(entry)))
-                if not has_time() or self.unstored_bytes >= UNSTORED_BYTES_MAX:
+                if not has_time() or self._is_much_unstored():
                     break
             self._machine.finish(self._changes)
         self._usable = True
@@ -173,6 +177,9 @@ class Replica:
                     digest.update(key)
                     digest.update(value)
         return digest.hexdigest()
+
+    def _is_much_unstored(self) -> bool:
+        return self.unstored_bytes >= min(self._unstored_bytes_max, UNSTORED_BYTES_MAX)
 
     def _begin_read(self) -> ReadTransaction:
         """What the store holds; until it is written again."""

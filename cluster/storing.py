@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from cluster.clock import Clock
     from cluster.partition import Partition
 
-STORE_EVERY_S = 1.0
+STORE_EVERY_S = 3.0
 """How long changes stay in memory alone, about. The longer, the more of them fall together; the
 shorter, the less has to be applied again after a crash."""
 _LOOKS_PER_ROUND = 16

@@ -58,7 +58,7 @@ def minutes(request: pytest.FixtureRequest) -> float:
     return float(cast(float, request.config.getoption("--minutes")))
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def checked_inserts() -> Iterator[None]:
     """See `check_inserts`."""
     with pytest.MonkeyPatch.context() as patch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,8 +72,7 @@ def test_it_is_the_beginning(content: set[int], what: list[tuple[tuple[str, obje
             queue.content.clear()
             queue.front.cleared()
         else:
-            assert isinstance(argument, list)
-            for number in argument:
+            for number in cast("list[int]", argument):
                 queue.add(number) if step == "add" else queue.remove(number)
         queue.look(looked)
 

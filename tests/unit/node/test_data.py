@@ -9,16 +9,23 @@ from cluster.addresses import Address, parse_members
 from cluster.config import NodeConfig
 from cluster.data import NodeData
 from cluster.errors import StartError
+from tests.unit.state.helpers import START_MS, commands_entry, put
 
 
-def config(data_dir: Path, *, node_id: int = 1, members: str = "1=a:1,2=b:1,3=c:1") -> NodeConfig:
+def config(
+    data_dir: Path,
+    *,
+    node_id: int = 1,
+    members: str = "1=a:1,2=b:1,3=c:1",
+    partition_count: int = 4,
+) -> NodeConfig:
     return NodeConfig(
         node_id=node_id,
         listen=Address("127.0.0.1", 0),
         peer_listen=Address("127.0.0.1", 0),
         data_dir=data_dir,
         members=parse_members(members),
-        partition_count=4,
+        partition_count=partition_count,
         replication=2,
     )
 
@@ -30,6 +37,17 @@ def test_a_node_has_a_replica_of_its_partitions(tmp_path: Path) -> None:
     assert 0 < len(data.replicas) < len(replicas)
     data.close()
     NodeData(config(tmp_path)).close()
+
+
+def test_what_all_partitions_keep_unstored_is_bounded(tmp_path: Path) -> None:
+    data = NodeData(config(tmp_path, partition_count=256))
+    replica = next(iter(data.replicas.values()))
+    value = bytes(100_000)
+    for index in range(1, 9):
+        replica.apply([commands_entry(index, START_MS, put(b"%d" % index, value))], index)
+        assert replica.unstored_bytes < (64 << 20) / 256 + 2 * len(value)
+    assert replica.stored_index > 0
+    data.close()
 
 
 @pytest.mark.parametrize("loss", ["folder", "segments"])
