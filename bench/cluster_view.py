@@ -85,7 +85,9 @@ async def wait_until_settled(cluster: LocalCluster) -> None:
     After a start that may take seconds: leaders that are known before that are wrong soon.
     """
     await wait_until_founded(cluster)
-    rows = await asyncio.to_thread(replicas_of, next(iter(cluster.client_ports.values())))
-    preferred = {row["partition"]: row["replicas"][0] for row in rows}
+    preferred: dict[int, int] = {}
+    for port in cluster.client_ports.values():
+        for row in await asyncio.to_thread(replicas_of, port):
+            preferred[row["partition"]] = row["replicas"][0]
     while await leaders_of(cluster) != preferred:
         await asyncio.sleep(0.1)

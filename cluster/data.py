@@ -43,8 +43,8 @@ _MAP_BYTES_MAX = 1 << 40
 _MAPS_BYTES = 1 << 45
 """Of address space for the states of all partitions: a process has 128 TiB, and may run several
 nodes. A map is never resized."""
-_UNSTORED_BYTES_MAX = 64 << 20
-"""Of all partitions: what is applied and in memory alone."""
+_UNSTORED_BYTES_MAX, _UNSTORED_BYTES_LEAST = 64 << 20, 256 << 10
+"""What is applied and in memory alone: of all partitions, but so much for each."""
 
 
 class NodeData:
@@ -63,7 +63,8 @@ class NodeData:
         except (DataDirectoryError, PlacementError) as error:
             raise StartError(str(error)) from error
         self._map_bytes = min(_MAP_BYTES_MAX, _MAPS_BYTES // config.partition_count)
-        self._unstored_bytes_max = _UNSTORED_BYTES_MAX // config.partition_count
+        share = _UNSTORED_BYTES_MAX // config.partition_count
+        self._unstored_bytes_max = max(_UNSTORED_BYTES_LEAST, share)
         try:
             self.wal = self._open_wal(config)
             numbers = [

@@ -79,7 +79,9 @@ class Overlay:
         if old is not None:
             self.nbytes += len(value) - len(old)
         else:
-            self.nbytes += len(key) + len(value) + _ROW_BYTES
+            self.nbytes += len(value)
+            if key not in changes:
+                self.nbytes += len(key) + _ROW_BYTES
             keys = self._keys[table]
             if keys is not None:
                 insort(keys, key)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from cluster.state.queue_rows import Ready
 
-LOADED = 64
-"""Messages that one scan brings."""
+LOADED = 16
+"""Messages that one scan brings. Each takes some 180 bytes."""
 _KEPT_MAX = 2 * LOADED
 
 _key_of = attrgetter("key")

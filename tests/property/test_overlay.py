@@ -167,3 +167,17 @@ def test_what_came_and_went_leaves_nothing(
         with untouched.write() as txn:
             overlay.write_to(txn)
             assert not any(txn.changes)
+
+
+@given(contents, keys, values)
+def test_a_key_that_comes_and_goes_takes_no_more_with_time(
+    content: dict[bytes, bytes], key: bytes, value: bytes
+) -> None:
+    with filled(content).read() as below:
+        overlay = Overlay(below)
+        sizes: set[int] = set()
+        for _ in range(5):
+            overlay.put(Table.KV, key, value)
+            assert overlay.delete(Table.KV, key)
+            sizes.add(overlay.nbytes)
+    assert len(sizes) == 1

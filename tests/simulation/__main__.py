@@ -30,8 +30,7 @@ class _Outcome(NamedTuple):
 def main() -> int:
     """The exit code: 1 when a seed failed."""
     arguments = _arguments()
-    _quiet()
-    check_inserts(pytest.MonkeyPatch())
+    _prepare()
     for path, plan in kept():
         if _run(plan).failed:
             _say(f"FAILED as before: {plan}")
@@ -107,9 +106,7 @@ def _outcomes(plans: Iterable[Plan], jobs: int) -> Iterator[_Outcome]:
         yield from map(_run, plans)
         return
     waiting = iter(plans)
-    with ProcessPoolExecutor(
-        jobs, initializer=logging.disable, initargs=(logging.CRITICAL,)
-    ) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_prepare) as pool:
         running: set[Future[_Outcome]] = set()
         try:
             while True:
@@ -131,9 +128,10 @@ def _run(plan: Plan) -> _Outcome:
     return _Outcome(plan, time.process_time() - begun, failure is not None)
 
 
-def _quiet() -> None:
-    """Nodes log every fault."""
+def _prepare() -> None:
+    """In each process. Nodes log every fault, which nobody reads."""
     logging.disable(logging.CRITICAL)
+    check_inserts(pytest.MonkeyPatch())
 
 
 def _say(text: str) -> None:

@@ -66,8 +66,8 @@ def test_each_partition_once_in_a_while_and_few_in_a_tick(count: int) -> None:
 
 def test_those_that_take_long_have_their_turn_one_after_the_other() -> None:
     """However many there are, a tick ends soon."""
-    many = Many(100, takes_s=TICK_S / 2)
-    many.tick(300)
+    many = Many(200, takes_s=TICK_S / 2)
+    many.tick(600)
     assert many.most == 1
     assert {len(asked.at) for asked in many.partitions.values()} == {3}
 
