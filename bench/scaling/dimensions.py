@@ -148,7 +148,7 @@ class Dimension(NamedTuple):
 
 DIMENSIONS = {
     "nodes": Dimension(nodes, (1, 3, 5, 6), 1, 9, "nodes of the cluster, on this machine"),
-    "partitions": Dimension(partitions, (1, 4, 16, 64), 1, 256, "partitions of the cluster"),
+    "partitions": Dimension(partitions, (1, 3, 8, 16, 64), 1, 256, "partitions of the cluster"),
     "keys": Dimension(
         keys, (10_000, 100_000, 1_000_000, 5_000_000), 100, 50_000_000, "keys that are there"
     ),
