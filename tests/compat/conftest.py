@@ -1,6 +1,5 @@
 """The official SDK, installed apart, and a cluster for its programs."""
 
-import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.apart import OFFICIAL_SDK, NotInstalledError, installed
-from bench.cluster_view import wait_until_led
 from bench.local_cluster import LocalCluster
 from tests.compat.kit import Runs
+from tests.led_cluster import led_cluster
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +26,7 @@ def official_sdk() -> Path:
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[LocalCluster]:
     """Three nodes, eight partitions, all defaults."""
-    with LocalCluster(nodes=3, partitions=8, parent_dir=tmp_path, keep=True) as running:
-        asyncio.run(wait_until_led(running))
+    with led_cluster(tmp_path) as running:
         yield running
 
 

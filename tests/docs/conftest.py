@@ -4,18 +4,17 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
 import pytest
 
-from bench.cluster_view import wait_until_led
 from bench.local_cluster import LocalCluster, free_ports
 from flo import FloClient
 from tests.docs.pages import ROOT
+from tests.led_cluster import led_cluster
 
 DOCUMENTED_PORTS: tuple[int, ...] = (9000, 9001, 9002)
 _ADDRESS = re.compile(r"\b(localhost|127\.0\.0\.1):(\d{4,5})\b")
@@ -73,17 +72,10 @@ def _with_ports(text: str, ports: dict[int, int]) -> str:
     return _ADDRESS.sub(translated, text)
 
 
-@contextmanager
-def _running_cluster(parent: Path) -> Generator[LocalCluster]:
-    with LocalCluster(nodes=3, partitions=8, parent_dir=parent, keep=True) as running:
-        asyncio.run(wait_until_led(running))
-        yield running
-
-
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Three node processes, once for each worker."""
-    with _running_cluster(tmp_path_factory.mktemp("cluster")) as running:
+    with led_cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
 
 
@@ -112,7 +104,7 @@ def site(
 def new_site(programs: Path, tmp_path: Path) -> Iterator[Site]:
     """A cluster that nobody has used, so that also the versions are those of the page."""
     (tmp_path / "here").mkdir()
-    with _running_cluster(tmp_path) as running:
+    with led_cluster(tmp_path) as running:
         yield Site(tuple(running.client_ports.values()), tmp_path / "here", programs)
 
 

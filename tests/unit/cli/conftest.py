@@ -8,8 +8,9 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner, Result
 
-from cluster.testing import EmbeddedCluster
+from bench.local_cluster import LocalCluster
 from flo.cli import main
+from tests.led_cluster import led_cluster
 from tests.unit.cli.served import ServedCluster
 from tests.unit.client.fake_node import FakeCluster
 
@@ -69,12 +70,12 @@ class Live:
 
 
 @pytest.fixture(scope="session")
-def live_cluster() -> Iterator[EmbeddedCluster]:
+def live_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Three real nodes, once for each worker."""
-    with EmbeddedCluster() as running:
+    with led_cluster(tmp_path_factory.mktemp("live")) as running:
         yield running
 
 
 @pytest.fixture
-def live(live_cluster: EmbeddedCluster) -> Live:
+def live(live_cluster: LocalCluster) -> Live:
     return Live(live_cluster.endpoints)

@@ -5,13 +5,13 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from cluster.testing import EmbeddedCluster
+from bench.local_cluster import LocalCluster
 from flo.client import FloClient
 from tests.unit.cli.conftest import Live
 
 
 @contextmanager
-def changing(cluster: EmbeddedCluster, live: Live, key: str) -> Generator[None]:
+def changing(cluster: LocalCluster, live: Live, key: str) -> Generator[None]:
     """Somebody who writes the key again and again."""
     enough = Event()
 
@@ -29,13 +29,13 @@ def changing(cluster: EmbeddedCluster, live: Live, key: str) -> Generator[None]:
         thread.join()
 
 
-def test_block_waits_until_the_key_exists(live_cluster: EmbeddedCluster, live: Live) -> None:
+def test_block_waits_until_the_key_exists(live_cluster: LocalCluster, live: Live) -> None:
     with changing(live_cluster, live, "key"):
         assert live.text("kv", "get", "key", "--block", "60000") == "changed"
     assert live.text("kv", "get", "key", "--block", "60000") == "changed"
 
 
-def test_wait_waits_for_another_version(live_cluster: EmbeddedCluster, live: Live) -> None:
+def test_wait_waits_for_another_version(live_cluster: LocalCluster, live: Live) -> None:
     live.text("kv", "set", "key", "first")
     with changing(live_cluster, live, "key"):
         found = live.json("kv", "get", "key", "--wait", "60000")
