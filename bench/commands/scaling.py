@@ -110,7 +110,7 @@ def scaling(
     """Make things larger: what happens to throughput, latency, memory and CPU time?
 
     \b
-    Dimensions, all of them unless some are given (about 25 minutes on two cores):
+    Dimensions, all of them unless some are given (about 20 minutes on two cores):
       nodes, partitions, keys, value-bytes, connections, queue-length, stream-length
     Each point has a cluster of its own, but for keys and connections. From the puts of
     value-bytes it is calculated what a command, a log entry, a byte and a turn cost.
