@@ -6,12 +6,19 @@ from collections.abc import Iterator
 from typing import cast
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.claims import check_inserts
 
-# Where CI is set, Hypothesis would try the same examples every time. Fresh ones find more.
-settings.load_profile("default")
+# Fresh examples, also where CI is set and Hypothesis would try the same every time: they find more.
+# However long one takes: nothing is timed in a test, and a machine may stand still for seconds.
+settings.register_profile(
+    "flo",
+    parent=settings.get_profile("default"),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("flo")
 
 # A shell starts what it runs in the background with Ctrl-C ignored, which programs inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

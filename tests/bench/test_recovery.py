@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import cast
 
-import pytest
-
 from bench.links import Received
 from bench.measured_cluster import MeasuredCluster
 from bench.recovery import SCENARIOS, RecoveryPlan, run_recovery
@@ -21,7 +19,6 @@ PLAN = RecoveryPlan(
 WINDOWS = ["before", "away", "back", "after"]
 
 
-@pytest.mark.timeout(300)
 async def test_a_node_comes_back_in_every_way(tmp_path: Path) -> None:
     with MeasuredCluster(3, PARTITIONS, tmp_path, settings=LITTLE_LOG, keep=True) as cluster:
         rows = await run_recovery(cluster, PLAN, list(SCENARIOS))

@@ -31,7 +31,6 @@ NAMES = (
 _MANY = 1 << 32
 
 
-@pytest.mark.timeout(300)
 async def test_most_faults_once(tmp_path: Path) -> None:
     settings = Settings(FIXED_SEED, rounds_max=len(NAMES), fault_s=(0.3, 2.5), names=NAMES)
     say(str(await run_accounts(tmp_path, settings, say)))

@@ -18,7 +18,6 @@ def say(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-@pytest.mark.timeout(300)
 async def test_each_fault_once(tmp_path: Path) -> None:
     report = await run_chaos(tmp_path, Settings(FIXED_SEED, rounds_max=len(FAULTS)), say)
     say(str(report))

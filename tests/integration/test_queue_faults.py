@@ -6,8 +6,6 @@ import asyncio
 import signal
 from random import Random
 
-import pytest
-
 from bench.cluster_view import leaders_of
 from bench.local_cluster import LocalCluster
 from flo import FloClient
@@ -64,6 +62,5 @@ async def run(cluster: LocalCluster, faults: int) -> None:
     check_logs(cluster.directory)
 
 
-@pytest.mark.timeout(300)
 async def test_nodes_are_killed(cluster: LocalCluster) -> None:
     await run(cluster, faults=4)

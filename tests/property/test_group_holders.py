@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.state.group_lease import LEASE_MS
@@ -75,7 +75,6 @@ class Run:
 
 
 @given(steps)
-@settings(deadline=None)
 def test_the_holder_gets_everything_in_order(steps: list[tuple[str, bytes, int]]) -> None:
     run = Run()
     for step in steps:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.state import group_rows as rows
@@ -173,7 +173,6 @@ class Run:
 
 
 @given(steps, st.sampled_from([1024, 1024, 1, 2]))
-@settings(deadline=None)
 def test_each_key_is_with_one_consumer_and_every_record_gets_there(
     steps: list[tuple[str, object, int]], slots: int
 ) -> None:

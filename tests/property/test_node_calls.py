@@ -236,7 +236,5 @@ class EveryCallIsAnswered(RuleBasedStateMachine):
         return [int(data.draw(REFUSALS)), 3]
 
 
-EveryCallIsAnswered.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None
-)
+EveryCallIsAnswered.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestEveryCallIsAnswered = EveryCallIsAnswered.TestCase

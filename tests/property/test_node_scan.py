@@ -16,7 +16,7 @@ VALUES = st.integers(0, 200).map(bytes)
 PREFIXES = st.sampled_from([b"", b"a", b"ab", b"a:", b"b", b"{", b"z", b"a" * 100])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     stored=st.dictionaries(KEYS, VALUES, max_size=40),
     prefix=PREFIXES,
@@ -66,7 +66,7 @@ def test_pages_are_the_sorted_keys(
     assert found == wanted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     stored=st.dictionaries(SHORT, VALUES, max_size=20),
     wanted=st.lists(SHORT, min_size=1, max_size=20),

@@ -413,5 +413,5 @@ def _sorted(group: ModelGroup) -> list[tuple[Id, ModelEntry]]:
 
 assert SWEPT_MIN < 20, "append_many leaves rows to the garbage"
 
-StreamMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+StreamMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestStreams = StreamMachine.TestCase

@@ -323,7 +323,7 @@ def _run(config: WalConfig, steps: list[tuple[str, int, int]], seed: int) -> Non
     history.crash(modes[seed % len(modes)], 0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_steps, max_size=60), st.integers(0, 1 << 32))
 def test_any_history_with_one_batch_per_ticket(
     steps: list[tuple[str, int, int]], seed: int
@@ -331,7 +331,7 @@ def test_any_history_with_one_batch_per_ticket(
     _run(ROOMY, steps, seed)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_steps, max_size=60), st.integers(0, 1 << 32))
 def test_any_history_with_many_small_batches_and_segments(
     steps: list[tuple[str, int, int]], seed: int

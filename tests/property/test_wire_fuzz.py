@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flo.wire import (
@@ -70,7 +70,6 @@ STREAMS = st.lists(mutated() | st.binary(max_size=60), min_size=1, max_size=6).m
 SIZES = st.integers(1, 400)
 
 
-@settings(deadline=None)
 @given(STREAMS, SIZES)
 def test_a_server_never_raises_and_holds_one_frame_at_most(data: bytes, size: int) -> None:
     server = ServerConnection(max_frame_bytes=FRAME_BYTES_MAX)
@@ -121,7 +120,6 @@ def busy_client() -> ClientConnection:
     return client
 
 
-@settings(deadline=None)
 @given(STREAMS, SIZES)
 def test_a_client_raises_nothing_but_protocol_errors(data: bytes, size: int) -> None:
     client = busy_client()
@@ -137,7 +135,6 @@ def test_a_client_raises_nothing_but_protocol_errors(data: bytes, size: int) -> 
     assert client.outstanding + len(answers) <= len(IDS)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(IDS), st.binary(max_size=80), st.integers(0, 13))
 def test_a_client_reads_any_data_or_refuses_it(request_id: int, data: bytes, status: int) -> None:
     _, revision, _ = CALLS[request_id - 1]

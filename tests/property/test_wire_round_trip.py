@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flo.wire import (
@@ -164,7 +164,6 @@ def sent(body: Body, context: CallContext | None, revision: int) -> Request:
     return item
 
 
-@settings(deadline=None)
 @given(
     COMMON
     | V1_ONLY
@@ -181,7 +180,6 @@ def test_v1_requests(body: Body, context: CallContext | None) -> None:
     assert item.context == context or (context is None and item.context == CallContext())
 
 
-@settings(deadline=None)
 @given(COMMON | wire_queues.COMMON | wire_streams.COMMON)
 def test_v2_requests(body: Body) -> None:
     item = sent(body, None, 2)
@@ -279,7 +277,6 @@ def answered(
     return answer.result
 
 
-@settings(deadline=None)
 @given(
     EXCHANGES
     | V1_EXCHANGES
@@ -294,14 +291,12 @@ def test_v1_results(exchange: tuple[Body, Result], context: CallContext | None) 
     assert answered(body, result, 1, context) == result
 
 
-@settings(deadline=None)
 @given(EXCHANGES | wire_queues.EXCHANGES | wire_streams.EXCHANGES)
 def test_v2_results(exchange: tuple[Body, Result]) -> None:
     body, result = exchange
     assert answered(body, result, 2, None) == result
 
 
-@settings(deadline=None)
 @given(wire_queues.DETAILED_EXCHANGES)
 def test_the_details_of_messages_reach_v2_and_our_own_client(
     exchange: tuple[Body, Result],
@@ -311,19 +306,16 @@ def test_the_details_of_messages_reach_v2_and_our_own_client(
     assert answered(body, result, 2, None) == result
 
 
-@settings(deadline=None)
 @given(REFUSALS)
 def test_refusals_to_our_own_client(refusal: Refusal) -> None:
     assert answered(GET, refusal, 1, CallContext()) == refusal
 
 
-@settings(deadline=None)
 @given(REFUSALS.filter(lambda refusal: refusal.reason <= Reason.WORKER_DRAINING))
 def test_refusals_in_v2(refusal: Refusal) -> None:
     assert answered(GET, refusal, 2, None) == refusal
 
 
-@settings(deadline=None)
 @given(REFUSALS)
 def test_plain_refusals_keep_the_status(refusal: Refusal) -> None:
     seen = answered(GET, refusal, 1, None)

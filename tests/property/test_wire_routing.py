@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flo.wire import partition_of, routing_part, stream_home
@@ -23,13 +23,11 @@ def slow_routing_part(key: bytes) -> bytes:
     return b":".join(segments[:2]) if len(segments) >= 3 else key
 
 
-@settings(deadline=None)
 @given(KEYS)
 def test_it_is_the_rule_as_written(key: bytes) -> None:
     assert routing_part(key) == slow_routing_part(key)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=10), KEYS, COUNTS)
 def test_a_partition_is_in_range_and_always_the_same(
     namespace: bytes, key: bytes, count: int
@@ -39,7 +37,6 @@ def test_a_partition_is_in_range_and_always_the_same(
     assert partition == partition_of(namespace, key, count)
 
 
-@settings(deadline=None)
 @given(PLAIN, PLAIN, st.lists(PLAIN, min_size=1, max_size=3), COUNTS)
 def test_the_fields_of_an_entity_live_together(
     kind: bytes, name: bytes, fields: list[bytes], count: int
@@ -52,7 +49,6 @@ def test_the_fields_of_an_entity_live_together(
     assert partition_of(b"default", tagged, count) == home
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=10), st.sampled_from((b"", b".dlq", b".dlq.dlq")), KEYS, COUNTS)
 def test_dead_letters_live_with_their_stream(
     namespace: bytes, end: bytes, name: bytes, count: int

@@ -23,7 +23,6 @@ def by_directed_test() -> list[Ablation]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("ablation", by_simulation(), ids=lambda ablation: ablation.name)
 def test_simulation_notices(ablation: Ablation, monkeypatch: pytest.MonkeyPatch) -> None:
     ablation.switch_off(monkeypatch)

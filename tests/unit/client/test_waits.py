@@ -68,17 +68,19 @@ async def test_the_wait_comes_on_top_of_the_time_out(there: Scripted) -> None:
         StreamRead: Records(()),
         GroupRead: Records(()),
     }
-    taken = await client.queue.dequeue("mail", 1, DequeueOptions(block_ms=60_000), timeout_ms=500)
+    taken = await client.queue.dequeue(
+        "mail", 1, DequeueOptions(block_ms=60_000), timeout_ms=30_000
+    )
     assert taken == DequeueResult([])
-    await client.stream.read("events", StreamReadOptions(block_ms=60_000), timeout_ms=500)
+    await client.stream.read("events", StreamReadOptions(block_ms=60_000), timeout_ms=30_000)
     await client.stream.group_read(
-        "events", "billing", "me", StreamGroupReadOptions(block_ms=60_000), timeout_ms=500
+        "events", "billing", "me", StreamGroupReadOptions(block_ms=60_000), timeout_ms=30_000
     )
     for kind in (QueueDequeue, StreamRead, GroupRead):
         (request,) = there.node.of_type(kind)
         assert request.context is not None
         assert request.context.deadline_ms is not None
-        assert 60_000 < request.context.deadline_ms <= 60_500
+        assert 60_000 < request.context.deadline_ms <= 90_000
 
 
 async def test_after_a_lost_connection_it_waits_for_the_rest(there: Scripted) -> None:
@@ -88,8 +90,7 @@ async def test_after_a_lost_connection_it_waits_for_the_rest(there: Scripted) ->
     first, second = there.bodies(QueueDequeue)
     assert isinstance(first, QueueDequeue)
     assert isinstance(second, QueueDequeue)
-    assert first.wait_ms == 60_000
-    assert 1 < second.wait_ms < 60_000
+    assert 1 < second.wait_ms < first.wait_ms <= 60_000
 
 
 async def test_a_cancelled_wait_is_taken_back(there: Scripted) -> None:

@@ -192,7 +192,7 @@ def test_good_histories_are_accepted(name: str) -> None:
     clients=st.integers(1, 12),
     lost=st.sampled_from((0.0, 0.02, 0.1)),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_a_correct_register_answers_is_accepted(
     rng: Random, kinds: tuple[Kind, ...], clients: int, lost: float
 ) -> None:
@@ -204,7 +204,7 @@ def test_whatever_a_correct_register_answers_is_accepted(
     kinds=st.sampled_from((REGISTER_KINDS, COUNTER_KINDS)),
     clients=st.integers(1, 4),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_verdict_is_that_of_brute_force(
     rng: Random, kinds: tuple[Kind, ...], clients: int
 ) -> None:

@@ -313,7 +313,6 @@ def recording(tmp_path: Path, name: str, library: Path) -> Recording:
     return Recording(tmp_path / "data", program, library, begin_with=begin_with)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_crash_after_every_operation_leaves_the_old_state_or_the_new(
     tmp_path: Path, name: str, library: Path, monkeypatch: pytest.MonkeyPatch

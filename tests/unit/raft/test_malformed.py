@@ -88,7 +88,7 @@ def follower() -> Member:
 
 
 @pytest.mark.parametrize("make", [leader, follower])
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=120, derandomize=True)
 @given(
     sent=st.lists(st.one_of(st.lists(VALUES, max_size=9), PLAUSIBLE, DAMAGED, CUT), max_size=8),
     sender=st.sampled_from([2, 3, 3, 3, 0, 9]),
