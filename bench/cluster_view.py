@@ -29,7 +29,7 @@ class Replica(TypedDict):
     """Applied since its node started."""
 
 
-def ask(port: int, body: Body, timeout_s: float = 5.0) -> Result:
+def ask(port: int, body: Body, timeout_s: float = 30.0) -> Result:
     """One request to the node on `port`. RuntimeError when refused, OSError when unreachable."""
     codec = ClientConnection()
     _, frame = codec.request(body)
@@ -45,7 +45,7 @@ def ask(port: int, body: Body, timeout_s: float = 5.0) -> Result:
                 return answer.result
 
 
-def replicas_of(port: int, timeout_s: float = 5.0) -> list[Replica]:
+def replicas_of(port: int, timeout_s: float = 30.0) -> list[Replica]:
     """The partitions as the node on `port` sees them. Raises as `ask` does."""
     status = cast(ClusterStatus, ask(port, ClusterStatusRequest(), timeout_s))
     return cast(list[Replica], json.loads(status.document)["partitions"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cluster.testing import free_ports
+from cluster.testing import HeldPorts, free_ports
 
 __all__ = ["LocalCluster", "free_ports"]
 
@@ -39,7 +39,9 @@ class LocalCluster:
         self.partitions = partitions
         self._keep = keep
         self.directory = Path(tempfile.mkdtemp(prefix="flo-bench-", dir=parent_dir))
-        ports = free_ports(2 * nodes)
+        # Also of nodes that are down, or not yet started.
+        self._ports = HeldPorts(2 * nodes)
+        ports = self._ports.numbers
         self.client_ports = dict(enumerate(ports[:nodes], start=1))
         self.peer_ports = dict(enumerate(ports[nodes:], start=1))
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -67,6 +69,7 @@ class LocalCluster:
             except subprocess.TimeoutExpired:
                 process.kill()
             _reap(process)
+        self._ports.close()
         if error is None and not self._keep:
             shutil.rmtree(self.directory, ignore_errors=True)
         elif error is not None:

@@ -37,21 +37,49 @@ _T = TypeVar("_T")
 
 def free_ports(count: int) -> list[int]:
     """Ports of this machine that were free a moment ago."""
-    rng = SystemRandom()
-    sockets: list[socket.socket] = []
-    try:
-        while len(sockets) < count:
+    with HeldPorts(count) as held:
+        return held.numbers
+
+
+class HeldPorts:
+    """Free ports that nobody else gets until `close`; a context manager.
+
+    A server can listen there, and again later, if it sets SO_REUSEADDR as those of asyncio do:
+    Linux lets it share a port with sockets that do not listen.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.numbers: list[int] = []
+        self._sockets: list[socket.socket] = []
+        rng = SystemRandom()
+        while len(self.numbers) < count:
             each = socket.socket()
+            port = rng.choice(_PORTS)
             try:
-                each.bind((HOST, rng.choice(_PORTS)))
+                each.bind((HOST, port))
             except OSError:
                 each.close()
-            else:
-                sockets.append(each)
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
+                continue
+            # Not before: two who hold a port could share it, too.
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._sockets.append(each)
+            self.numbers.append(port)
+
+    def close(self) -> None:
+        """Anybody may have them now. May be called twice."""
+        for each in self._sockets:
             each.close()
+
+    def __enter__(self) -> "HeldPorts":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 class EmbeddedCluster:

@@ -19,7 +19,7 @@ from bench.window import Sample
 if TYPE_CHECKING:
     from bench.scaling.points import Point
 
-BRIEFLY = ("--seconds", "0.2", "--warmup", "0", "--idle", "0.1")
+BRIEFLY = ("--seconds", "0.5", "--warmup", "0", "--idle", "0.1")
 SMALL = ("--cluster-nodes", "1", "--cluster-partitions", "2")
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 

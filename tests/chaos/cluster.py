@@ -19,6 +19,8 @@ NODES = 3
 PARTITIONS = 4
 _ROOT = Path(__file__).parents[2]
 _STOP_S = 20
+_PAUSED_S = 5
+"""Who does not answer in this time may be stopped."""
 _LOG_LINES = 20
 
 
@@ -140,7 +142,7 @@ class ChaosCluster(LocalCluster):
         found: dict[int, int] = {}
         for node in among:
             try:
-                replicas = await asyncio.to_thread(replicas_of, self.client_ports[node])
+                replicas = await asyncio.to_thread(replicas_of, self.client_ports[node], _PAUSED_S)
             except (OSError, RuntimeError):
                 continue
             for replica in replicas:
@@ -166,7 +168,7 @@ class ChaosCluster(LocalCluster):
         lines: list[str] = []
         for node, port in self.client_ports.items():
             try:
-                said = str(await asyncio.to_thread(replicas_of, port))
+                said = str(await asyncio.to_thread(replicas_of, port, _PAUSED_S))
             except (OSError, RuntimeError) as error:
                 said = repr(error)
             lines.append(f"node {node}: {said}")

@@ -109,7 +109,7 @@ def new_site(programs: Path, tmp_path: Path) -> Iterator[Site]:
 
 
 async def _delete_all(endpoints: str) -> None:
-    async with FloClient(endpoints) as client:
+    async with FloClient(endpoints, timeout_ms=30_000) as client:
         page = await client.kv.scan()
         while True:
             await asyncio.gather(*(client.kv.delete(name) for name in page.names))

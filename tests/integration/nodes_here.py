@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cluster_view import ask
-from bench.local_cluster import free_ports
 from cluster.config import Limits, NodeConfig
 from cluster.node import NodeCore
 from cluster.storage.wal_config import WalConfig
+from cluster.testing import HeldPorts
 from flo import FloClient
 from flo.wire.messages import ClusterStatus, ClusterStatusRequest
 from tests.integration.kit import eventually
@@ -36,7 +36,8 @@ class NodesHere:
     """Three nodes, replicated three times."""
 
     def __init__(self, directory: Path) -> None:
-        ports = free_ports(6)
+        self.held = HeldPorts(6)
+        ports = self.held.numbers
         self._directory = directory
         self._listen = {n: f"127.0.0.1:{port}" for n, port in enumerate(ports[:3], 1)}
         self._members = ",".join(f"{n}=127.0.0.1:{port}" for n, port in enumerate(ports[3:], 1))
@@ -134,6 +135,7 @@ async def nodes_here(directory: Path, *start: int) -> AsyncGenerator[NodesHere]:
         assert not nodes.failures
     finally:
         await nodes.stop(*nodes.running)
+        nodes.held.close()
 
 
 async def write(nodes: NodesHere, count: int, *, tag: str = "key", keys: int = 6) -> None:

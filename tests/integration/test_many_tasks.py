@@ -12,7 +12,8 @@ from random import Random
 import pytest
 
 from bench.cluster_view import leaders_of, wait_until_led
-from bench.local_cluster import LocalCluster, free_ports
+from bench.local_cluster import LocalCluster
+from cluster.testing import HeldPorts
 from flo import FloClient, PutOptions
 from tests.integration.cutting_proxy import CuttingProxy
 from tests.integration.kit import check_replicas_agree, eventually
@@ -129,8 +130,13 @@ async def test_leaders_change(cluster: LocalCluster, way: str, rounds: int) -> N
 @pytest.mark.parametrize("cuts", [20, pytest.param(1000, marks=LONG)])
 async def test_connections_break_with_answers_under_way(tmp_path: Path, cuts: int) -> None:
     rng = Random()
-    ports = dict(enumerate(free_ports(3), start=1))
-    with LocalCluster(3, 8, tmp_path, keep=True, advertised_ports=ports) as cluster:
+    with (
+        HeldPorts(3) as held,
+        LocalCluster(
+            3, 8, tmp_path, keep=True, advertised_ports=dict(enumerate(held.numbers, start=1))
+        ) as cluster,
+    ):
+        ports = dict(enumerate(held.numbers, start=1))
         await wait_until_led(cluster)
         async with AsyncExitStack() as stack:
             proxies = [

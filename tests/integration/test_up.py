@@ -7,34 +7,16 @@ import pty
 import select
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from random import SystemRandom
 
 import pytest
 
+from tests.ports import free_base_port
+
 NODES = 3
-PEER_PORT_DISTANCE = 500
-
-
-def free_base_port() -> int:
-    """A port that, with its neighbours and theirs for peers, is free."""
-    rng = SystemRandom()
-    while True:
-        base = rng.randrange(20_000, 32_000)
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in (
-                    base + n + more for n in range(NODES) for more in (0, PEER_PORT_DISTANCE)
-                ):
-                    holder = stack.enter_context(socket.socket())
-                    holder.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return base
 
 
 class Up:

@@ -60,7 +60,7 @@ async def json_documents_change_in_place(cluster: Cluster) -> Seen:
 
 async def json_keeps_a_time_to_live_and_a_namespace(cluster: Cluster) -> Seen:
     async with cluster.client() as client:
-        await client.kv.put("doc", b"{}", PutOptions(namespace="documents", ttl_ms=500))
+        await client.kv.put("doc", b"{}", PutOptions(namespace="documents", ttl_ms=2_000))
         there = KVJsonOptions(namespace="documents")
         await client.kv.json_set("doc", "$.a", b"1", there)
         seen = await client.kv.json_get("doc", "$.a", there)
@@ -111,7 +111,9 @@ async def a_get_waits_for_what_it_is_asked_to(cluster: Cluster) -> Seen:
         waiting = asyncio.create_task(client.kv.get("k", change))
         await asyncio.sleep(0.1)
         await other.kv.delete("k")
-        await other.kv.put("k", b"2")
+        while not waiting.done():
+            # Until one comes after the request is there.
+            await other.kv.put("k", b"2")
         second = await waiting
         assert first is not None
         assert at_once is not None

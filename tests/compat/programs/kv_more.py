@@ -101,7 +101,7 @@ async def a_value_with_a_ttl_expires(cluster: Cluster) -> Seen:
         await kv.expire("persisted", 0)
         await kv.put("expiring", b"v")
         before = await kv.get("expiring")
-        await kv.expire("expiring", 500)
+        await kv.expire("expiring", 2_000)
         expired = await kv.get("expiring")
 
         async def gone() -> bool:

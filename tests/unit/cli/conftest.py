@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.local_cluster import LocalCluster
-from flo.cli import main
+from flo.cli import connecting, main
 from tests.led_cluster import led_cluster
 from tests.unit.cli.served import ServedCluster
 from tests.unit.client.fake_node import FakeCluster
@@ -17,8 +17,13 @@ from tests.unit.client.fake_node import FakeCluster
 Run = Callable[..., Result]
 Document: TypeAlias = dict[str, object]
 
-LIVE_TIMEOUT_MS = "30000"
+TIMEOUT_MS = "30000"
 """A machine with many tests may be slow; nothing here waits for this time to end."""
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connecting, "FIRST_ANSWER_MS", int(TIMEOUT_MS))
 
 
 @pytest.fixture
@@ -32,8 +37,8 @@ def run(cluster: FakeCluster) -> Run:
     """Runs `flo ARGUMENTS` against the fake cluster."""
 
     def run_flo(*arguments: str, stdin: bytes = b"") -> Result:
-        host = ("--host", cluster.endpoints)
-        return CliRunner().invoke(main, [*host, *arguments], input=stdin, prog_name="flo")
+        options = ("--host", cluster.endpoints, "--timeout", TIMEOUT_MS)
+        return CliRunner().invoke(main, [*options, *arguments], input=stdin, prog_name="flo")
 
     return run_flo
 
@@ -43,7 +48,7 @@ class Live:
 
     def __init__(self, endpoints: str) -> None:
         self.namespace = uuid4().hex
-        self.options = ("--host", endpoints, "-n", self.namespace, "--timeout", LIVE_TIMEOUT_MS)
+        self.options = ("--host", endpoints, "-n", self.namespace, "--timeout", TIMEOUT_MS)
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> Result:
         """What a command did."""

@@ -16,9 +16,11 @@ def changing(cluster: LocalCluster, live: Live, key: str) -> Generator[None]:
     enough = Event()
 
     async def write(until: Callable[[], bool]) -> None:
-        async with FloClient(cluster.endpoints, namespace=live.namespace) as client:
+        async with FloClient(
+            cluster.endpoints, namespace=live.namespace, timeout_ms=30_000
+        ) as client:
             while not until():
-                await client.kv.put(key, b"changed", timeout_ms=30_000)
+                await client.kv.put(key, b"changed")
 
     thread = Thread(target=lambda: asyncio.run(write(enough.is_set)))
     thread.start()

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench.local_cluster import free_ports
 from cluster.addresses import parse_members
 from cluster.founding import DataDirectory, FoundingParameters
 from cluster.peers.secret import load_secret
@@ -16,6 +15,7 @@ from flo.cli import main
 from flo.cli.up import checks
 from flo.cli.up.checks import Size, size_of
 from flo.cli.up.errors import UpError
+from tests.ports import free_base_port
 
 
 def _found(directory: Path, nodes: int = 3, partitions: int = 4) -> None:
@@ -89,7 +89,7 @@ def test_two_of_them_do_not_share_a_directory(tmp_path: Path) -> None:
 def test_a_node_that_does_not_start_stops_it_all(tmp_path: Path) -> None:
     # A node's data directory where a file stands.
     (tmp_path / "node-1").write_text("")
-    (base,) = free_ports(1)
+    base = free_base_port(nodes=1)
     arguments = ["--data-dir", str(tmp_path), "--base-port", str(base), "--nodes", "1"]
     refused = CliRunner().invoke(main, ["up", *arguments])
     assert refused.exit_code == 3

@@ -24,17 +24,22 @@ class Scripted:
 
     def last(self) -> wire.Body:
         """What was asked last."""
-        return self.node.requests[-1].body
+        return self._last().body
 
     @property
     def last_is_exactly_once(self) -> bool:
         """Whether it has a place in a session."""
-        context = self.node.requests[-1].context
+        context = self._last().context
         return context is not None and bool(context.sequence)
 
     def bodies(self, kind: type[wire.Body]) -> list[wire.Body]:
         """What was asked of a kind, in order."""
         return [request.body for request in self.node.of_type(kind)]
+
+    def _last(self) -> Request:
+        """But for what the client asks for itself, from time to time."""
+        own = (wire.PartitionTableRequest, wire.Ping)
+        return next(each for each in reversed(self.node.requests) if not isinstance(each.body, own))
 
     def _script(self, request: Request) -> Action:
         answer = self.answers.get(type(request.body))
@@ -44,5 +49,5 @@ class Scripted:
 @asynccontextmanager
 async def scripted() -> AsyncGenerator[Scripted]:
     """Such a client, connected."""
-    async with FakeCluster() as cluster, FloClient(cluster.endpoints) as client:
+    async with FakeCluster() as cluster, FloClient(cluster.endpoints, timeout_ms=60_000) as client:
         yield Scripted(client, cluster.nodes[0])
