@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from random import SystemRandom
 
@@ -36,15 +37,22 @@ async def test_most_faults_once(tmp_path: Path) -> None:
     say(str(await run_accounts(tmp_path, settings, say)))
 
 
-def test_a_request_reaches_a_stopped_node_when_it_goes_on(tmp_path: Path) -> None:
-    cluster = ChaosCluster(tmp_path)
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[ChaosCluster]:
+    """Its nodes are not started."""
+    with ExitStack() as stack:
+        cluster = ChaosCluster(tmp_path)
+        stack.push(cluster)
+        yield cluster
+
+
+def test_a_request_reaches_a_stopped_node_when_it_goes_on(cluster: ChaosCluster) -> None:
     cluster.stops[1].append(Stop(10.0, 20.0))
     assert [cluster.earliest(1, start) for start in (9.0, 12.0, 20.0)] == [9.0, 20.0, 20.0]
     assert cluster.earliest(2, 12.0) == 12.0
 
 
-def test_it_has_not_reached_one_that_is_still_stopped(tmp_path: Path) -> None:
-    cluster = ChaosCluster(tmp_path)
+def test_it_has_not_reached_one_that_is_still_stopped(cluster: ChaosCluster) -> None:
     now = time.monotonic()
     cluster.stops[1].append(Stop(now - 9.0))
     assert now <= cluster.earliest(1, now - 1.0) <= time.monotonic()
