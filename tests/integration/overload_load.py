@@ -205,7 +205,11 @@ class OpenLoad:
             assert loop.time() < until, f"unanswered: {self.tally.unanswered}"
             await asyncio.sleep(_STEP_S)
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> "OpenLoad":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Also when a test fails: uvloop's loop may never close with connections that write."""
         for connection in self.connections:
             connection.close()
         await asyncio.gather(*(connection.lost for connection in self.connections))

@@ -40,16 +40,15 @@ LARGE_BYTES_PER_S = 400 * MIB
 
 async def capacity_of(cluster: LocalCluster) -> float:
     """Increments per second while clients wait for answers."""
-    load = OpenLoad()
-    for number, port in enumerate(cluster.client_ports.values()):
-        for each in range(4):
-            key = b"capacity-%d-%d" % (number, each)
-            await load.connect(port, increment(key, revision=1), 0, window=32)
-    begun = time.monotonic()
-    await load.run(CAPACITY_S)
-    done, seconds = load.tally.done, time.monotonic() - begun
-    await load.drain(PATIENCE_S)
-    await load.close()
+    async with OpenLoad() as load:
+        for number, port in enumerate(cluster.client_ports.values()):
+            for each in range(4):
+                key = b"capacity-%d-%d" % (number, each)
+                await load.connect(port, increment(key, revision=1), 0, window=32)
+        begun = time.monotonic()
+        await load.run(CAPACITY_S)
+        done, seconds = load.tally.done, time.monotonic() - begun
+        await load.drain(PATIENCE_S)
     return done / seconds
 
 
@@ -95,43 +94,42 @@ async def ten_times(cluster: LocalCluster, seconds: float, connections: int) -> 
     capacity = await capacity_of(cluster)
     await wait_until_settled(cluster)
     before = await leaderships_of(cluster)
-    load = OpenLoad()
-    counters: list[tuple[bytes, OpenConnection]] = []
-    for number in range(connections):
-        key = b"counter-%d" % number
-        frame = increment(key, revision=1 + number % 2)
-        rate = 10 * capacity / connections
-        counters.append((key, await load.connect(ports[number % 3], frame, rate)))
-    for number in range(connections // 5):
-        size = min((64 << 10) << number % 5, MIB)
-        frame = put(b"large-%d" % number, bytes(size), revision=1)
-        rate = LARGE_BYTES_PER_S / (connections // 5) / size
-        await load.connect(ports[number % 3], frame, rate)
+    async with OpenLoad() as load:
+        counters: list[tuple[bytes, OpenConnection]] = []
+        for number in range(connections):
+            key = b"counter-%d" % number
+            frame = increment(key, revision=1 + number % 2)
+            rate = 10 * capacity / connections
+            counters.append((key, await load.connect(ports[number % 3], frame, rate)))
+        for number in range(connections // 5):
+            size = min((64 << 10) << number % 5, MIB)
+            frame = put(b"large-%d" % number, bytes(size), revision=1)
+            rate = LARGE_BYTES_PER_S / (connections // 5) / size
+            await load.connect(ports[number % 3], frame, rate)
 
-    async def offer() -> None:
-        await load.run(seconds)
-        await load.drain(PATIENCE_S)
+        async def offer() -> None:
+            await load.run(seconds)
+            await load.drain(PATIENCE_S)
 
-    with NodeWatch(cluster) as watch:
-        await served_all_the_while(cluster, offer)
-    after = await leaderships_of(cluster)
-    tally = load.tally
-    peaks = {node: peak // MIB for node, peak in watch.peak_bytes.items()}
-    logger.info(
-        "capacity %.0f/s; offered %.0f/s for %g s; %d sent, %d done, %d refused; peaks in MiB %s;"
-        " a node got no processor for %.0f%% of half a second; %d replicas saw an election",
-        *(capacity, 10 * capacity, seconds, tally.sent, tally.done, tally.refused.total()),
-        *(peaks, 100 * watch.waited_share, sum(before[key] != after[key] for key in before)),
-    )
-    assert not watch.dead
-    assert max(watch.peak_bytes.values()) < MEMORY_MAX
-    assert before == after or watch.is_starved, "an election"
-    assert tally.ended_by_node == 0
-    assert tally.unanswered == 0
-    assert tally.refused
-    check_refusals(tally, watch)
-    await check_counters(cluster, counters)
-    await load.close()
+        with NodeWatch(cluster) as watch:
+            await served_all_the_while(cluster, offer)
+        after = await leaderships_of(cluster)
+        tally = load.tally
+        peaks = {node: peak // MIB for node, peak in watch.peak_bytes.items()}
+        logger.info(
+            "capacity %.0f/s; offered %.0f/s for %g s; %d sent, %d done, %d refused; peaks in MiB"
+            " %s; a node got no processor for %.0f%% of half a second; %d replicas saw an election",
+            *(capacity, 10 * capacity, seconds, tally.sent, tally.done, tally.refused.total()),
+            *(peaks, 100 * watch.waited_share, sum(before[key] != after[key] for key in before)),
+        )
+        assert not watch.dead
+        assert max(watch.peak_bytes.values()) < MEMORY_MAX
+        assert before == after or watch.is_starved, "an election"
+        assert tally.ended_by_node == 0
+        assert tally.unanswered == 0
+        assert tally.refused
+        check_refusals(tally, watch)
+        await check_counters(cluster, counters)
     assert await capacity_of(cluster) > 0
 
 
@@ -147,32 +145,30 @@ def test_ten_times_the_load_for_longer_over_more_connections(cluster: LocalClust
 
 async def clients_that_do_not_read(cluster: LocalCluster) -> None:
     ports = list(cluster.client_ports.values())
-    first = OpenLoad()
-    await first.connect(ports[0], put(b"large", bytes(MIB), revision=1), 0, window=1)
-    await first.run(0)
-    await first.drain(PATIENCE_S)
-    await first.close()
+    async with OpenLoad() as first:
+        await first.connect(ports[0], put(b"large", bytes(MIB), revision=1), 0, window=1)
+        await first.run(0)
+        await first.drain(PATIENCE_S)
     await wait_until_settled(cluster)
     before = await leaderships_of(cluster)
-    load = OpenLoad()
-    for number in range(30):
-        frame = get(b"large", revision=1 + number % 2)
-        await load.connect(ports[number % 3], frame, 0, window=300, reads=number % 2 == 0)
+    async with OpenLoad() as load:
+        for number in range(30):
+            frame = get(b"large", revision=1 + number % 2)
+            await load.connect(ports[number % 3], frame, 0, window=300, reads=number % 2 == 0)
 
-    async def offer() -> None:
-        await load.run(5)
-        for connection in load.connections:
-            connection.read_on()
-        await load.drain(PATIENCE_S)
+        async def offer() -> None:
+            await load.run(5)
+            for connection in load.connections:
+                connection.read_on()
+            await load.drain(PATIENCE_S)
 
-    with NodeWatch(cluster) as watch:
-        await served_all_the_while(cluster, offer)
-    assert not watch.dead
-    assert max(watch.peak_bytes.values()) < MEMORY_MAX
-    assert before == await leaderships_of(cluster) or watch.is_starved, "an election"
-    assert load.tally.unanswered == 0
-    check_refusals(load.tally, watch)
-    await load.close()
+        with NodeWatch(cluster) as watch:
+            await served_all_the_while(cluster, offer)
+        assert not watch.dead
+        assert max(watch.peak_bytes.values()) < MEMORY_MAX
+        assert before == await leaderships_of(cluster) or watch.is_starved, "an election"
+        assert load.tally.unanswered == 0
+        check_refusals(load.tally, watch)
 
 
 def test_clients_that_ask_for_much_and_do_not_read(cluster: LocalCluster) -> None:
@@ -181,25 +177,25 @@ def test_clients_that_ask_for_much_and_do_not_read(cluster: LocalCluster) -> Non
 
 async def requests_that_do_not_end(cluster: LocalCluster) -> None:
     ports = list(cluster.client_ports.values())
-    load = OpenLoad()
-    frame = put(b"unfinished", bytes(MIB), revision=1)
-    with NodeWatch(cluster) as watch:
-        for number in range(600):
-            connection = await load.connect(ports[number % 3], frame, 0)
-            connection.send(frame[:-1], 0)
+    async with OpenLoad() as load:
+        frame = put(b"unfinished", bytes(MIB), revision=1)
+        with NodeWatch(cluster) as watch:
+            for number in range(600):
+                connection = await load.connect(ports[number % 3], frame, 0)
+                connection.send(frame[:-1], 0)
 
-        async def offer() -> None:
-            """Large values of others get through, between those that hold the room."""
-            others = OpenLoad()
-            for port in ports:
-                await others.connect(port, put(b"finished", bytes(MIB), revision=1), 0, window=1)
-            await others.run(3)
-            await others.close()
+            async def offer() -> None:
+                """Large values of others get through, between those that hold the room."""
+                async with OpenLoad() as others:
+                    for port in ports:
+                        await others.connect(
+                            port, put(b"finished", bytes(MIB), revision=1), 0, window=1
+                        )
+                    await others.run(3)
 
-        await served_all_the_while(cluster, offer)
-    assert not watch.dead
-    assert max(watch.peak_bytes.values()) < MEMORY_MAX
-    await load.close()
+            await served_all_the_while(cluster, offer)
+        assert not watch.dead
+        assert max(watch.peak_bytes.values()) < MEMORY_MAX
 
 
 def test_many_requests_that_do_not_end(cluster: LocalCluster) -> None:
