@@ -1,4 +1,4 @@
-"""Three node processes, for tests that use a cluster and do not stop its nodes."""
+"""Three node processes with all defaults, for tests."""
 
 import asyncio
 from collections.abc import Generator
